@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
+from services.webhooks.credentials import names
 from services.webhooks.expressions import MOST_CHARACTERS, BadExpression, check
 from services.webhooks.signing import Algorithm
 from services.webhooks.subscription import DISABLED, TYPES
@@ -204,6 +205,6 @@ def shown(stored: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
         *("masks", "state", "reason", "created", "failing_since"),
     )
     answer = {name: stored[name] for name in kept if name in stored}
-    if "headers" in stored:
-        answer["headers"] = sorted(stored["headers"])
+    if (headers := names(stored)) is not None:
+        answer["headers"] = headers
     return {"endpoint": stored["_id"].partition(":")[2], **answer, **more}

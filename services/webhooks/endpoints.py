@@ -10,7 +10,7 @@ from typing import Any
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
-from services.webhooks import signing
+from services.webhooks import credentials, signing
 from services.webhooks.answers import shown
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, LEASES, LOG, endpoint_id
 from services.webhooks.feed import Feed
@@ -109,7 +109,7 @@ class Endpoints:
         document: Document = {
             "_id": id,
             "tenant": tenant,
-            **stated,
+            **self._to_store(tenant, id, stated),
             "secrets": [{"secret": self._sealed(tenant, id, secret), "created": now}],
             "state": "enabled",
             "masks": sorted(masks),
@@ -145,7 +145,10 @@ class Endpoints:
         """Change an endpoint; None when it was changed or deleted meanwhile. It keeps the masks that it had, and
         gets those of the caller."""
         both = sorted({*endpoint["masks"], *masks})
-        return self._update(endpoint, {**stated, "masks": both}, removed)
+        if "headers" in stated or "headers" in removed:
+            removed = {*removed, credentials.PLAIN, credentials.SEALED}
+        kept = self._to_store(endpoint["tenant"], endpoint["_id"], stated)
+        return self._update(endpoint, {**kept, "masks": both}, removed - kept.keys())
 
     def rotate(self, endpoint: Document, overlap: timedelta) -> Made | None:
         """A new secret; the former one is valid for ``overlap`` more, and those before it until the end that they
@@ -262,6 +265,12 @@ class Endpoints:
         match = {"_id": endpoint["_id"], "revision": endpoint["revision"]}
         with translated():
             return self._endpoints.find_one_and_update(match, update, return_document=True)
+
+    def _to_store(self, tenant: str, id: str, stated: Mapping[str, Any]) -> Document:
+        """What is stored of what was stated of an endpoint."""
+        kept = dict(stated)
+        headers = kept.pop("headers", None)
+        return kept if headers is None else {**kept, **credentials.stored(self._vault, tenant, id, headers)}
 
     def _sealed(self, tenant: str, id: str, secret: str) -> str:
         if self._vault is None:

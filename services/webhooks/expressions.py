@@ -16,6 +16,17 @@ MOST_CHARACTERS = 1_000
 MOST_WORK = 20_000
 
 
+#: What an evaluation takes beside its steps, in steps.
+_BASE = 20
+
+
+class Meter:
+    """The work that evaluations may do together: whoever does many looks whether some of it is ``left``."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+
 class BadExpression(ValueError):
     """The text is no JMESPath expression, or its evaluation fails."""
 
@@ -30,20 +41,25 @@ def check(expression: str) -> None:
         raise BadExpression(f"is no JMESPath expression: {_first_line(error)}") from None
 
 
-def evaluate(expression: str, value: Any) -> Any:
-    """The result over ``value`` (JSON). Raises BadExpression."""
+def evaluate(expression: str, value: Any, meter: Meter | None = None) -> Any:
+    """The result over ``value`` (JSON). The ``meter`` counts the work, and does not end it. Raises
+    BadExpression."""
+    interpreter = _Bounded()
     try:
-        return _Bounded().visit(_parsed(expression).parsed, value)
+        return interpreter.visit(_parsed(expression).parsed, value)
     # The library raises its own errors, and TypeError and others for values of unexpected types. Whatever an
     # expression causes concerns its owner only.
     except Exception as error:
         raise BadExpression(f"the expression fails: {_first_line(error)}") from None
+    finally:
+        if meter is not None:
+            meter.left -= _BASE + interpreter.work
 
 
 class _Bounded(TreeInterpreter):
     def __init__(self) -> None:
         super().__init__()
-        self._work = 0
+        self.work = 0
 
     def visit(self, node: Any, *arguments: Any, **options: Any) -> Any:
         self._spend(1)
@@ -66,8 +82,8 @@ class _Bounded(TreeInterpreter):
                 self._spend(len(found) // 100)
 
     def _spend(self, work: int) -> None:
-        self._work += work
-        if self._work > MOST_WORK:
+        self.work += work
+        if self.work > MOST_WORK:
             raise BadExpression(f"takes more than {MOST_WORK:,} steps")
 
 

@@ -14,8 +14,9 @@ from pymongo.database import Database
 
 from services.webhooks.body import body_of
 from services.webhooks.deliveries import DELIVERIES, FEEDS, LANES, RANGES, delivery
+from services.webhooks.expressions import Meter
 from services.webhooks.log_reader import LogReader
-from services.webhooks.projection import WebhooksProjection
+from services.webhooks.projection import FILTER_WORK, WebhooksProjection
 from services.webhooks.subscription import matches
 from shared.contracts.changes import read_change
 from shared.contracts.errors import InvalidEvent
@@ -103,16 +104,21 @@ class Feed:
             lost, begin = min(first, part.end) - begin, min(first, part.end)
         sequence = self._sequence(part, begin, first, reader)
         records, after = reader.read(part.partition, begin, part.end, PIECE) if begin < part.end else ([], begin)
-        queued, at = [], part.at
+        queued, at, meter = [], part.at, Meter(FILTER_WORK)
         for record, change in _accepted(records, sequence):
             if change["tenant"] != endpoint["tenant"]:
                 continue
-            if matches(endpoint, change, body_of(change, endpoint["masks"])):
+            body = body_of(change, endpoint["masks"]) if "filter" in endpoint else {}
+            if matches(endpoint, change, body, meter):
                 at = max(at, record.timestamp)
                 made = delivery(part.lane, record, change, endpoint, at)
                 if part.replay is not None:
                     made |= {"_id": f"{made['_id']}~{part.replay}", "replay": part.replay}
                 queued.append(made)
+            if meter.left <= 0:
+                # The rest is the next piece, after those of other tenants.
+                after = record.offset + 1
+                break
         self._store(endpoint["_id"], part, queued, after, at)
         self._filters[self._key(part)] = (after, sequence)
         return lost

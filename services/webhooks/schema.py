@@ -41,7 +41,9 @@ _ENDPOINT = object_schema(
         "categories": _TEXTS,
         "filter": _STRING,
         "template": _STRING,
+        # Of both, services.webhooks.credentials.
         "headers": _OBJECT,
+        "sealed_headers": _OBJECT,
         "purpose": _STRING,
         # It belongs to the credentials that are bound to its purpose.
         "bound": _BOOL,
