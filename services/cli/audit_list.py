@@ -1,7 +1,5 @@
 """`kith audit list`: the entries of the audit."""
 
-import csv
-import io
 import json
 import shutil
 from collections.abc import Sequence
@@ -121,12 +119,7 @@ def _what(entry: Entry) -> str:
 
 
 def _as_csv(found: Sequence[Entry]) -> str:
-    from shared.measures.csv_cells import guarded_cell
+    from shared.measures.csv_cells import csv_rows, guarded_cell
 
-    text = io.StringIO()
     names = ("time", "sequence", "tenant", "who", "key", "action", "subject", "fields", "details", "hash")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    for entry in found:
-        writer.writerow([guarded_cell(entry[name]) for name in names])
-    return text.getvalue()
+    return csv_rows([names, *([guarded_cell(entry[name]) for name in names] for entry in found)], "\n")

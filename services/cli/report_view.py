@@ -1,7 +1,5 @@
 """Answers of measures for people, and as CSV."""
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 
 import typer
@@ -10,7 +8,7 @@ from pydantic import BaseModel
 from services.cli.report_table import Column, pairs, table, wrapped
 from services.cli.report_values import columns_of, facts_of, shown
 from shared.measures.answer import Answer, MoneyAnswer
-from shared.measures.csv_cells import guarded, guarded_cell
+from shared.measures.csv_cells import csv_rows, guarded, guarded_cell
 from shared.measures.currencies import DIGITS, named
 from shared.measures.rows import model_names, names_of, rows_of
 from shared.measures.scale import Scale
@@ -26,14 +24,10 @@ def as_csv(found: BaseModel) -> str:
     """An answer as CSV, flat: see ``rows_of``. Texts that a spreadsheet would run as a formula are escaped as in
     exports."""
     rows = rows_of(found.model_dump(mode="json"))
-    text = io.StringIO()
     names = names_of(rows) or model_names(type(found))
-    writer = csv.writer(text, lineterminator="\n")
     # A name can contain data, too: a currency or a kind.
-    writer.writerow([guarded(name) for name in names])
-    for row in rows:
-        writer.writerow([guarded_cell(row.get(name, "")) for name in names])
-    return text.getvalue()
+    head = [guarded(name) for name in names]
+    return csv_rows([head, *([guarded_cell(row.get(name, "")) for name in names] for row in rows)], "\n")
 
 
 def show(question: str, found: Answer, asked: Mapping[str, str] | None = None, width: int = WIDTH) -> None:

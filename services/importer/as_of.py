@@ -49,7 +49,7 @@ def moments(
         if time < EPOCH:
             raise MappingError(f"{source.path}: {origin}, {time.isoformat()}, is before 1970: state as_of")
         found[source.name] = time, origin
-    corrected = _base32(microseconds(_modified(path)), 11)
+    corrected = _base32(microseconds(modified(path)), 11)
     return {
         source.name: Moment(
             *found[source.name],
@@ -64,19 +64,22 @@ def _moment(source: Source, given: datetime | None) -> tuple[datetime, str]:
     if given is not None:
         return given.astimezone(UTC), "--as-of"
     if source.as_of is not None:
-        return source.as_of.astimezone(UTC), "as_of in the mapping"
+        return source.as_of, "as_of in the mapping"
     files = [source.path, *(collect.path for collect in source.collect.values())]
     # SQLite keeps the latest writes in a file beside the database until a checkpoint.
     files += [wal for file in files if (wal := file.with_name(f"{file.name}-wal")).exists() and wal.stat().st_size]
-    last = max(files, key=_modified)
-    return _modified(last), f"modification time of {last.name}"
+    last = max(files, key=modified)
+    return modified(last), f"modification time of {last.name}"
 
 
-def _modified(path: Path) -> datetime:
+def modified(path: Path) -> datetime:
+    """Raises MappingError for a time that no file system should hold."""
     try:
         return EPOCH + timedelta(microseconds=path.stat().st_mtime_ns // 1_000)
     except OSError:
         return datetime.now(UTC)  # reading the file will raise the error
+    except OverflowError:
+        raise MappingError(f"{path}: its modification time is outside of the years 1 to 9999") from None
 
 
 def _base32(number: int, width: int) -> str:

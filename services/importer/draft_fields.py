@@ -3,10 +3,10 @@
 import json
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 from services.importer import guess
+from services.importer.as_of import modified
 from services.importer.sampled import Table
 
 #: The end of a line that the user has to check.
@@ -56,7 +56,7 @@ def relation(table: Table, path: Path) -> tuple[list[str], list[str]]:
 
 
 def _times(table: Table, path: Path, used: set[str | None]) -> list[str]:
-    day = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%dT00:00:00Z")
+    day = modified(path).strftime("%Y-%m-%dT00:00:00Z")
     time = _stated(table, "time", used) or [f"time = {day}{UNSURE} no column seems to say when it happened"]
     return time + _stated(table, "changed", used)
 

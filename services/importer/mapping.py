@@ -6,7 +6,7 @@ reading the data, with file, table and key.
 
 import tomllib
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -141,7 +141,10 @@ class Source(File):
     def _with_offset(cls, value: datetime | None) -> datetime | None:
         if value is not None and value.tzinfo is None:
             raise ValueError("needs an offset, like 2026-03-02T10:00:00Z")
-        return value
+        try:
+            return None if value is None else value.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("is a time outside of the years 1 to 9999") from None
 
     @field_validator("fields", mode="before")
     @classmethod

@@ -36,11 +36,13 @@ class Via(BaseModel):
     provider_id: str
     name: str | None = None
     strength: Strength = Field(description="Of the consumer's relationship with it.")
-    shared_consumers: Few = Field(
-        description="Consumers who have a relationship with both providers; `few` below five."
+    shared_consumers: Few | None = Field(
+        None,
+        description="Consumers who have a relationship with both providers; `few` below five. Not there for a "
+        "similar consumer, who knows this provider, too.",
     )
     of: Few = Field(description="Consumers of it that were looked at.")
-    points: Points = Field(description="Its part of the walk's score.")
+    points: Points = Field(description="Its part of the points of the reason.")
     relationship: Annotated[str, DerivedFrom("consumer_id", "provider_id")] = Field(
         description="The path of the relationship in the relations API."
     )
@@ -52,9 +54,13 @@ class Reason(BaseModel):
     term: Label = Field(description="`walk`, `popularity`, or a feature of a learned model.")
     points: Points
     via: list[Via] | None = Field(None, description="For the walk: what led there, largest part first.")
+    shared_consumers: Few | None = Field(
+        None,
+        description="For a similar provider: how many consumers know both, who are not named; `few` below five.",
+    )
     rest: Count | None = Field(None, description="How many further relationships led there.")
     rest_points: Annotated[float | None, DerivedFrom("score", *STRENGTH)] = Field(
-        None, description="Their part of the score."
+        None, description="Their part of the points."
     )
 
 

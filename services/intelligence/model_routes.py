@@ -6,13 +6,13 @@ from typing import Annotated, Any
 from fastapi import FastAPI, HTTPException, Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.intelligence.answers import MASKED, AsOf, Score
-from services.intelligence.engine.campaign import TooLarge, campaign
+from services.intelligence.answers import MASKED, AsOf, Reason, Score
+from services.intelligence.engine.campaign import TooLarge, campaign, explained
 from services.intelligence.failures import COMBINED
 from services.intelligence.models import Models
-from services.intelligence.parameters import BETA
-from services.intelligence.present import as_of
-from services.intelligence.questions import Questions
+from services.intelligence.parameters import BETA, StrengthQuery, Weights
+from services.intelligence.present import NOBODY, Presenter, as_of
+from services.intelligence.questions import REASONS, Questions
 from shared.access.guard import CallerOf, TenantOf
 from shared.access.lineage import Count, DerivedFrom, Label, Ratio
 from shared.contracts.events import Name, ShortText
@@ -24,7 +24,11 @@ from shared.http.problems.client import PURPOSE_BOUND
 from shared.http.purposes import LEARNED_ITSELF, SUMS
 from shared.http.scopes import Scoped, needs
 from shared.http.server import json_response, problems
+from shared.measures.query import OfKind
 from shared.runtime.protocols import Document
+
+#: The most consumers of a campaign with reasons.
+EXPLAINED = 200
 
 
 class Quality(BaseModel):
@@ -78,6 +82,16 @@ class CampaignBody(BaseModel):
         None, description="Only providers of this category. Needs `relations:read`."
     )
     beta: float = Field(BETA, ge=0, le=1, description="As in recommendations.")
+    kind: OfKind = Field(None, description="Only relations of this kind, as if there were no others.")
+    weights: Annotated[Weights | None, DerivedFrom("strength", "kind")] = Field(
+        None, description="As in recommendations: `purchase:2,view:0.1`.", examples=["purchase:2,view:0.1"]
+    )
+    half_life_months: Annotated[float | None, DerivedFrom("strength", "time")] = Field(
+        None, ge=0.01, le=1200, description="Half-life in place of the configured one."
+    )
+    explain: bool = Field(
+        False, description=f"Whether each score has its reasons: for at most {EXPLAINED:,} consumers."
+    )
     purpose: Annotated[Name | None, DerivedFrom("consent"), Scoped(CONSUMERS_READ)] = Field(
         None, description="Only consumers who have granted this purpose get a list. Needs `consumers:read`."
     )
@@ -86,6 +100,9 @@ class CampaignBody(BaseModel):
 class Place(BaseModel):
     provider_id: str
     score: Score
+    because: list[Reason] | None = Field(
+        None, description="With `explain`: why, in parts that add up to the score. Not there where the score is 0."
+    )
 
 
 class CampaignList(BaseModel):
@@ -105,6 +122,9 @@ class CampaignReport(BaseModel):
     gini: Ratio
     kept_mean: Ratio = Field(description="Mean score of the lists, as a part of the best ones'.")
     kept_least: Ratio = Field(description="The same for the consumer who loses most.")
+    below: Count = Field(
+        description="Providers with fewer places than guaranteed: those that nearly all consumers know already."
+    )
     short: Count = Field(description="Places that are missing, of consumers who know nearly all providers.")
     unreached: Count = Field(description="Consumers without any score: their lists are by popularity.")
 
@@ -159,6 +179,8 @@ def add_models(app: FastAPI, questions: Questions, models: Models) -> None:
         """FairRec: consumers take turns to choose among the guaranteed places; then the lists are filled by score.
         Nothing is stored."""
         wanted = sorted(set(body.consumer_ids))
+        if body.explain and len(wanted) > EXPLAINED:
+            raise BadParameter("explain", f"reasons are listed for at most {EXPLAINED:,} consumers; ask in parts")
         left_out = None
         if caller.purpose is not None and body.purpose not in (None, caller.purpose):
             detail = f"purpose: this credential is bound to the purpose {caller.purpose}"
@@ -171,7 +193,11 @@ def add_models(app: FastAPI, questions: Questions, models: Models) -> None:
             tenant = state.known(caller.tenant)
             open_ones = frozenset(tenant.graph.names["provider"].ids) - tenant.closed - {""}
             among = open_ones if body.category is None else open_ones & tenant.of_category(body.category)
-            question = questions.defaults.question_of(None, limit=body.limit, beta=body.beta, among=among)
+            strengths = StrengthQuery(kind=body.kind, weights=body.weights, half_life_months=body.half_life_months)
+            question = questions.defaults.question(
+                strengths, limit=body.limit, beta=body.beta, among=among, reasons=REASONS if body.explain else 0
+            )
+            presenter = Presenter(question, dict(tenant.providers) if caller.may(RELATIONS_READ) else NOBODY)
             seen = as_of(state.seen, question, "walk")
             graph = tenant.graph.apart()
         # It may compute for many seconds. Meanwhile everybody else is answered, and changes are followed.
@@ -180,10 +206,12 @@ def add_models(app: FastAPI, questions: Questions, models: Models) -> None:
         except TooLarge as error:
             raise BadParameter("consumer_ids", str(error)) from None
         report = {name: getattr(found.report, name) for name in CampaignReport.model_fields}
-        items = [
-            {"consumer_id": id, "providers": [{"provider_id": each, "score": score} for each, score in row]}
-            for id, row in found.lists.items()
-        ]
+        items = []
+        for id, row in found.lists.items():
+            why = explained(graph, id, [each for each, _ in row], question) if body.explain else {}
+            reasons = {each: {"because": [presenter.walk(answer, id)]} for each, answer in why.items()}
+            places = [{"provider_id": each, "score": score, **reasons.get(each, {})} for each, score in row]
+            items.append({"consumer_id": id, "providers": places})
         more: Document = {} if left_out is None else {"left_out": left_out}
         return json_response({"items": items, "report": report, **more, "as_of": seen})
 

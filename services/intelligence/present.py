@@ -60,8 +60,13 @@ class Presenter:
             document["strength"] = answer.strength
         if answer.shared is not None:
             document["shared"] = few(answer.shared)
-        if answer.via or answer.rest:
-            document["because"] = [self.walk(answer, asked if side == "provider" else answer.id)]
+        if answer.shared is not None and side == "provider" and self._question.reasons:
+            # Who knows both is counted, and not named.
+            shared = few(answer.shared)
+            document["because"] = [{"term": "walk", "points": answer.score, "shared_consumers": shared}]
+        elif answer.via or answer.rest:
+            of_asked = side == "provider" or answer.shared is not None
+            document["because"] = [self.walk(answer, asked if of_asked else answer.id)]
         return document
 
     def learned(self, ranking: LearnedRanking, consumer_id: str, *, explain: bool) -> Document:
@@ -77,23 +82,25 @@ class Presenter:
                 "relationships": relationships("provider", each.walk.degree),
             }
             if explain:
-                # The walk's own terms, in the walk's own points.
-                via = {name: value for name, value in self.walk(each.walk, consumer_id).items() if name == "via"}
                 item["because"] = [
-                    {"term": term.name, "points": term.points, **(via if term.name == "walk" else {})}
+                    self.walk(each.walk, consumer_id, term.points)
+                    if term.name == "walk"
+                    else {"term": term.name, "points": term.points}
                     for term in each.terms
                 ]
             items.append(item)
         return {"items": items, "candidates": ranking.candidates, "sampled": ranking.sampled}
 
-    def walk(self, answer: Answer, consumer_id: str) -> Document:
-        """The reason `walk` of an answer: the relationships of ``consumer_id`` that led there."""
+    def walk(self, answer: Answer, consumer_id: str, points: float | None = None) -> Document:
+        """The reason `walk` of an answer: the relationships of ``consumer_id`` that led there. ``points`` are
+        those of the whole reason, if these are not the walk's score; they are shared out as the score is."""
+        factor = answer.factor if points is None else points / answer.whole if answer.whole else 0.0
         return {
             "term": "walk",
-            "points": answer.score,
-            "via": [self._via(via, answer, consumer_id) for via in answer.via],
+            "points": answer.score if points is None else points,
+            "via": [self._via(via, factor, consumer_id) for via in answer.via],
             "rest": answer.rest,
-            "rest_points": answer.points(answer.rest_whole),
+            "rest_points": answer.rest_whole * factor,
         }
 
     def name(self, provider_id: str) -> Document:
@@ -124,14 +131,15 @@ class Presenter:
             ],
         }
 
-    def _via(self, via: Via, answer: Answer, consumer_id: str) -> Document:
+    def _via(self, via: Via, factor: float, consumer_id: str) -> Document:
+        shared = {} if via.shared is None else {"shared_consumers": few(via.shared)}
         return {
             "provider_id": via.provider_id,
             **self._named(via.provider_id, categories=False),
             "strength": via.strength,
-            "shared_consumers": few(via.shared),
+            **shared,
             "of": few(via.of),
-            "points": answer.points(via.whole),
+            "points": via.whole * factor,
             "relationship": relationship(consumer_id, via.provider_id),
         }
 

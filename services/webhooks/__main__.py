@@ -38,7 +38,7 @@ def run(settings: Settings) -> None:
         owner, apps, metrics = owner_name(), MongoApps(database), SenderMetrics(service.metrics)
         sending = service.background(
             Sending(
-                Queue(database),
+                Queue(database, vault),
                 Leases(database, owner),
                 lambda reader: Feed(database, reader, topics),
                 lambda: LogReader(settings),

@@ -10,7 +10,7 @@ from typing import Any
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
-from services.webhooks import signing
+from services.webhooks import credentials, signing
 from services.webhooks.answers import shown
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, LEASES, LOG, endpoint_id
 from services.webhooks.feed import Feed
@@ -40,9 +40,11 @@ MOST_SECRETS = 5
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """From when on changes are sent. None: from the beginning of the log."""
+    """From when on changes are sent. None: from the beginning of the log. ``after``: only those of these origins,
+    with a higher number."""
 
     time: datetime | None = None
+    after: Mapping[str, int] | None = None
 
 
 class TooMany(Exception):
@@ -109,7 +111,7 @@ class Endpoints:
         document: Document = {
             "_id": id,
             "tenant": tenant,
-            **stated,
+            **self._to_store(tenant, id, stated),
             "secrets": [{"secret": self._sealed(tenant, id, secret), "created": now}],
             "state": "enabled",
             "masks": sorted(masks),
@@ -145,7 +147,10 @@ class Endpoints:
         """Change an endpoint; None when it was changed or deleted meanwhile. It keeps the masks that it had, and
         gets those of the caller."""
         both = sorted({*endpoint["masks"], *masks})
-        return self._update(endpoint, {**stated, "masks": both}, removed)
+        if "headers" in stated or "headers" in removed:
+            removed = {*removed, credentials.PLAIN, credentials.SEALED}
+        kept = self._to_store(endpoint["tenant"], endpoint["_id"], stated)
+        return self._update(endpoint, {**kept, "masks": both}, removed - kept.keys())
 
     def rotate(self, endpoint: Document, overlap: timedelta) -> Made | None:
         """A new secret; the former one is valid for ``overlap`` more, and those before it until the end that they
@@ -188,15 +193,15 @@ class Endpoints:
         return str(made["_id"])
 
     def replay(self, endpoint: Document, since: Since) -> tuple[str, int]:
-        """Send again what has been sent since a time. Returns the name of the replay and the number of changes to
-        read. What is still queued of that part is sent as part of it. Raises Unfinished."""
+        """Send again what has been sent since a time or a place. Returns the name of the replay and the number of
+        changes to read. What is still queued of that part is sent as part of it. Raises Unfinished."""
         # Before Kafka is asked, which costs most.
         self._replays.check(endpoint["_id"])
         starts = self._replays.starts(endpoint["types"], since.time)
 
         def transaction(session: ClientSession) -> Replay:
             self._alone(endpoint["tenant"], session)
-            return self._replays.begin(endpoint["_id"], starts, session)
+            return self._replays.begin(endpoint["_id"], starts, session, since.after)
 
         begun = transact(self._database, transaction)
         self._replays.take_over(begun)
@@ -262,6 +267,12 @@ class Endpoints:
         match = {"_id": endpoint["_id"], "revision": endpoint["revision"]}
         with translated():
             return self._endpoints.find_one_and_update(match, update, return_document=True)
+
+    def _to_store(self, tenant: str, id: str, stated: Mapping[str, Any]) -> Document:
+        """What is stored of what was stated of an endpoint."""
+        kept = dict(stated)
+        headers = kept.pop("headers", None)
+        return kept if headers is None else {**kept, **credentials.stored(self._vault, tenant, id, headers)}
 
     def _sealed(self, tenant: str, id: str, secret: str) -> str:
         if self._vault is None:

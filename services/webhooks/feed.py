@@ -13,9 +13,10 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
 from services.webhooks.body import body_of
-from services.webhooks.deliveries import DELIVERIES, FEEDS, LANES, RANGES, delivery
+from services.webhooks.deliveries import DELIVERIES, FEEDS, LANES, RANGES, delivery, numbers
+from services.webhooks.expressions import Meter
 from services.webhooks.log_reader import LogReader
-from services.webhooks.projection import WebhooksProjection
+from services.webhooks.projection import FILTER_WORK, WebhooksProjection
 from services.webhooks.subscription import matches
 from shared.contracts.changes import read_change
 from shared.contracts.errors import InvalidEvent
@@ -49,6 +50,16 @@ class Part:
     at: int
     stored: Document | None
     replay: str | None = None
+
+    def contains(self, record: Record) -> bool:
+        """Whether a record of the part is enqueued: of a replay it may be what follows some places only."""
+        if self.stored is None or "after" not in self.stored:
+            return True
+        place = numbers(record)
+        return any(
+            each["origin"] == place.get("origin") and place["number"] > each["number"]
+            for each in self.stored["after"]
+        )
 
 
 class Feed:
@@ -103,16 +114,21 @@ class Feed:
             lost, begin = min(first, part.end) - begin, min(first, part.end)
         sequence = self._sequence(part, begin, first, reader)
         records, after = reader.read(part.partition, begin, part.end, PIECE) if begin < part.end else ([], begin)
-        queued, at = [], part.at
+        queued, at, meter = [], part.at, Meter(FILTER_WORK)
         for record, change in _accepted(records, sequence):
-            if change["tenant"] != endpoint["tenant"]:
+            if change["tenant"] != endpoint["tenant"] or not part.contains(record):
                 continue
-            if matches(endpoint, change, body_of(change, endpoint["masks"])):
+            body = body_of(change, endpoint["masks"]) if "filter" in endpoint else {}
+            if matches(endpoint, change, body, meter):
                 at = max(at, record.timestamp)
                 made = delivery(part.lane, record, change, endpoint, at)
                 if part.replay is not None:
                     made |= {"_id": f"{made['_id']}~{part.replay}", "replay": part.replay}
                 queued.append(made)
+            if meter.left <= 0:
+                # The rest is the next piece, after those of other tenants.
+                after = record.offset + 1
+                break
         self._store(endpoint["_id"], part, queued, after, at)
         self._filters[self._key(part)] = (after, sequence)
         return lost

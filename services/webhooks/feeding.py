@@ -41,7 +41,7 @@ class Feeding:
         self._queue, self._open_log, self._metrics = queue, open_log, metrics
         self._log_reader: LogReader | None = None
         self._feed = feed(self._reader)
-        self._purged = -1e9
+        self._began, self._purged = time.monotonic(), -1e9
         self._turns: dict[str, Turns] = defaultdict(lambda: Turns(seconds))
 
     def all(self, endpoints: Sequence[Document]) -> None:
@@ -57,6 +57,9 @@ class Feeding:
                 del self._turns[tenant]
             if time.monotonic() - self._purged > _PURGE_SECONDS:
                 self._queue.purge(datetime.now(UTC))
+                if time.monotonic() - self._began > _PURGE_SECONDS:
+                    # Not at once: a process of the version before, which is about to end, sends the plain ones.
+                    self._queue.seal_headers()
                 self._purged = time.monotonic()
         except Unavailable:
             if self._log_reader is not None:

@@ -45,8 +45,15 @@ class Health:
             self._failures = max(self._failures, schedule.BREAKS_AFTER)
         self._resume_at = loop_time + pause
 
-    def changes(self, endpoint: Document, now: datetime, *, delivered: bool, gone: bool) -> Changes:
-        """What is to be stored of it after attempts, of which one was ``delivered`` or answered 410 (``gone``)."""
+    def is_given_up(self, now: datetime) -> bool:
+        """Whether it fails for so long that it may be disabled."""
+        return schedule.is_given_up(self._failing_since, now)
+
+    def changes(
+        self, endpoint: Document, now: datetime, *, delivered: bool, gone: bool, given_up: bool
+    ) -> Changes:
+        """What is to be stored of it after attempts, of which one was ``delivered`` or answered 410 (``gone``).
+        ``given_up``: before them it ``is_given_up``, and has failed again and again since."""
         changes = Changes()
         if delivered:
             self.renew()
@@ -55,7 +62,7 @@ class Health:
                 changes.removed |= {"failing_since", "failures"}
         elif self._failing_since is not None and self._failing_since != endpoint.get("failing_since"):
             changes.stated |= {"failing_since": self._failing_since, "failures": self._failures}
-        if gone or schedule.is_given_up(self._failing_since, now):
+        if gone or (given_up and not delivered):
             reason = "the endpoint answered 410 Gone" if gone else "no delivery has succeeded for five days"
             changes.stated |= {"state": "disabled", "reason": reason, "notice": True}
         return changes

@@ -10,6 +10,7 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
 from services.webhooks import signing
+from services.webhooks.credentials import seal_all
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, LOG, RANGES, receipts_lane
 from services.webhooks.notice import test_id
 from services.webhooks.post import Answer
@@ -21,6 +22,7 @@ from shared.mongo.concerns import durable_database
 from shared.mongo.errors import translated
 from shared.mongo.store import beginning_with
 from shared.runtime.protocols import Document
+from shared.vault.keys import Vault
 
 #: The place of a delivery in its endpoint's order.
 Place = tuple[int, str]
@@ -78,8 +80,8 @@ def entry_of(delivery: Document, answer: Answer, outcome: str, at: datetime) -> 
 class Queue:
     """Deliveries, endpoints and the log of ``database``."""
 
-    def __init__(self, database: Database[Document]) -> None:
-        self._database = durable_database(database)
+    def __init__(self, database: Database[Document], vault: Vault | None = None) -> None:
+        self._database, self._vault = durable_database(database), vault
         self._deliveries = self._database[DELIVERIES]
         self._endpoints = self._database[ENDPOINTS]
 
@@ -151,6 +153,13 @@ class Queue:
         with translated():
             return self._deliveries.count_documents(query, limit=most, maxTimeMS=_QUERY_MS)
 
+    def has_failed(self, endpoint: str, since: datetime, until: datetime) -> bool:
+        """Whether an attempt has failed within this time, as far as the log is kept."""
+        query = {"endpoint": endpoint, "at": {"$gte": since, "$lte": until}}
+        query["outcome"] = {"$in": ["failed", "given_up"]}
+        with translated():
+            return self._database[LOG].find_one(query, {"_id": 1}, max_time_ms=_QUERY_MS) is not None
+
     def settle(self, settled: Sequence[Settled]) -> None:
         """Store what became of attempts. The log comes first: a crash in between repeats the attempt, and the log
         keeps what the first of both met with. Repeating this is harmless."""
@@ -191,6 +200,10 @@ class Queue:
             except BulkWriteError as error:
                 if any(failure["code"] != _DUPLICATE for failure in error.details["writeErrors"]):
                     raise
+
+    def seal_headers(self) -> None:
+        """Seal the headers of endpoints that a version before this one has stored."""
+        seal_all(self._database, self._vault)
 
     def purge(self, now: datetime) -> None:
         """Delete what is older than it is kept, and what is left of deleted endpoints. A fan-out that read an

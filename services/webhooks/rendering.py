@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from pymongo.database import Database
 
-from services.webhooks import signing
+from services.webhooks import credentials, signing
 from services.webhooks.body import body_of, encoded, told
 from services.webhooks.expressions import BadExpression
 from services.webhooks.subscription import TYPES
@@ -41,6 +41,14 @@ class Known:
 
     consents: Mapping[str, Mapping[str, bool]]
     categories: Mapping[str, Collection[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What of an endpoint is sealed, in plain text: its valid secrets, the newest first, and its headers."""
+
+    secrets: Collection[str] = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class Renderer:
@@ -79,8 +87,8 @@ class Renderer:
             query = {"_id": {"$in": list(ids)}}
             return list(self._database[self._names(collection)].find(query, {field: 1}, max_time_ms=_QUERY_MS))
 
-    def request(self, endpoint: Document, delivery: Document, known: Known, secrets: Collection[str]) -> Rendered:
-        """The request of one attempt, signed with ``secrets``. Makes no request itself."""
+    def request(self, endpoint: Document, delivery: Document, known: Known, opened: Opened) -> Rendered:
+        """The request of one attempt, signed with the secrets that are ``opened``. Makes no request itself."""
         tenant, change = endpoint["tenant"], delivery["change"]
         consumer = delivery.get("consumer_id")
         erased = consumer is not None and self._erased(tenant, consumer) is not None
@@ -98,12 +106,12 @@ class Renderer:
             return Rendered({}, b"", failed=str(error))
         id, timestamp = signing.message_id(change["id"]), int(self._clock())
         headers = {
-            **endpoint.get("headers", {}),
+            **opened.headers,
             "content-type": "application/json",
             "user-agent": USER_AGENT,
             "webhook-id": id,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": signing.signatures(id, timestamp, body, secrets),
+            "webhook-signature": signing.signatures(id, timestamp, body, opened.secrets),
             "kith-attempt": str(delivery["attempts"] + 1),
         }
         if "origin" in delivery:
@@ -133,6 +141,10 @@ class Renderer:
         """The endpoint's valid secrets, the newest first. Raises Unavailable."""
         valid = [each for each in endpoint["secrets"] if "ends" not in each or each["ends"] > now]
         return [self.opened(endpoint, each["secret"]) for each in reversed(valid)]
+
+    def opened_all(self, endpoint: Document, now: datetime) -> Opened:
+        """What of an endpoint is sealed. Raises Unavailable."""
+        return Opened(self.secrets(endpoint, now), credentials.opened(self._vault, endpoint))
 
     def opened(self, endpoint: Document, secret: str) -> str:
         if self._vault is None:

@@ -11,6 +11,8 @@ DELAYS = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 MOST_ATTEMPTS = len(DELAYS) + 1
 #: An endpoint without a success for so long is disabled.
 DISABLED_AFTER = timedelta(days=5)
+#: It must have failed so long ago, too, within that time: days without anything to send say nothing.
+FAILED_BEFORE = timedelta(hours=12)
 _LONGEST_WAIT = timedelta(days=1)
 #: Failures in a row, of any subjects, after which an endpoint gets one attempt at a time.
 BREAKS_AFTER = 5

@@ -41,7 +41,9 @@ _ENDPOINT = object_schema(
         "categories": _TEXTS,
         "filter": _STRING,
         "template": _STRING,
+        # Of both, services.webhooks.credentials.
         "headers": _OBJECT,
+        "sealed_headers": _OBJECT,
         "purpose": _STRING,
         # It belongs to the credentials that are bound to its purpose.
         "bound": _BOOL,
@@ -117,6 +119,8 @@ BESIDE: Collections = {
     RANGES: CollectionSpec(
         validator=object_schema(
             required={**_PROGRESS, "lane": _STRING, "topic": _STRING, "partition": _WHOLE, "end": _WHOLE},
+            # Only changes of these origins, with a higher number.
+            optional={"after": {"bsonType": "array", "items": _OBJECT}},
         ),
         indexes=((("endpoint", 1),),),
     ),

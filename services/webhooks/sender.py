@@ -18,7 +18,7 @@ from services.webhooks.pace import Paces
 from services.webhooks.places import Places
 from services.webhooks.post import TENANT, Answer
 from services.webhooks.queue import Queue, Settled, entry_of
-from services.webhooks.rendering import Known, Renderer
+from services.webhooks.rendering import Known, Opened, Renderer
 from services.webhooks.subjects import WINDOW, Subjects
 from shared.contracts.errors import Stale, Unavailable
 from shared.runtime.protocols import Document
@@ -66,14 +66,14 @@ class Sender:
         self._settled: list[tuple[Settled, str]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake, self._ended = asyncio.Event(), asyncio.Event()
-        self._secrets: tuple[float, list[str]] = (-1e9, [])
+        self._opened: tuple[float, Opened] = (-1e9, Opened([]))
 
     def refresh(self, endpoint: Document) -> None:
         """Take over what the API has changed."""
         if endpoint["revision"] != self.endpoint["revision"]:
             self._health.renew()
             self._subjects.renew()
-            self._secrets = (-1e9, [])
+            self._opened = (-1e9, Opened([]))
             self._wake.set()
         self.endpoint = endpoint
 
@@ -141,7 +141,7 @@ class Sender:
         room = min(self._health.room(CONCURRENCY, now) - len(self._tasks), _MOST_UNSTORED - len(self._settled))
         if room <= 0:
             return False
-        await self._valid_secrets()
+        await self._what_is_sealed()
         await subjects.find(now, only_told=bool(self.endpoint.get("only_told")))
         started = subjects.take(room)
         for delivery in started:
@@ -150,14 +150,14 @@ class Sender:
             task.add_done_callback(self._done)
         return bool(started) or subjects.more
 
-    async def _valid_secrets(self) -> list[str]:
-        """The secrets, decrypted now and then: their key may be destroyed, and one may have ended."""
-        now, (at, opened) = asyncio.get_running_loop().time(), self._secrets
+    async def _what_is_sealed(self) -> Opened:
+        """Decrypted now and then: its key may be destroyed, and a secret may have ended."""
+        now, (at, opened) = asyncio.get_running_loop().time(), self._opened
         if now - at > _SECRETS_SECONDS:
             endpoint, time = self.endpoint, self._parts.clock()
-            opened = await self._parts.threads(lambda: self._parts.renderer.secrets(endpoint, time))
+            opened = await self._parts.threads(lambda: self._parts.renderer.opened_all(endpoint, time))
             if endpoint["revision"] == self.endpoint["revision"]:
-                self._secrets = (now, opened)
+                self._opened = (now, opened)
         return opened
 
     def _done(self, task: "asyncio.Task[None]") -> None:
@@ -187,7 +187,7 @@ class Sender:
 
     async def _answer(self, delivery: Document) -> Answer | None:
         """Send a delivery whose turn has come, as everything is now. None: it was not sent."""
-        secrets = await self._valid_secrets()
+        opened = await self._what_is_sealed()
         endpoint, parts = self.endpoint, self._parts
         # Read for each attempt: consent may have been withdrawn since the delivery was read.
         known = Known({}, {})
@@ -196,7 +196,7 @@ class Sender:
         if self.endpoint["state"] != "enabled" or must_wait(self.endpoint, delivery) or not self._may_send():
             self._subjects.again(delivery["subject"])
             return None
-        request = parts.renderer.request(endpoint, delivery, known, secrets)
+        request = parts.renderer.request(endpoint, delivery, known, opened)
         if request.dropped is not None:
             self._outcome(delivery, Answer(0, error=request.dropped), "dropped")
             return None
@@ -240,8 +240,13 @@ class Sender:
 
     async def _remember(self, *, delivered: bool, gone: bool) -> None:
         """Store in the endpoint since when it fails, and disable it if that is too long."""
-        endpoint = self.endpoint
-        changes = self._health.changes(endpoint, self._parts.clock(), delivered=delivered, gone=gone)
+        endpoint, now = self.endpoint, self._parts.clock()
+        given_up = self._health.is_given_up(now) and await self._parts.threads(
+            lambda: self._parts.queue.has_failed(
+                endpoint["_id"], now - schedule.DISABLED_AFTER, now - schedule.FAILED_BEFORE
+            )
+        )
+        changes = self._health.changes(endpoint, now, delivered=delivered, gone=gone, given_up=given_up)
         if changes.stated.get("state") == "disabled":
             self._parts.metrics.disabled()
             log.warning("webhook endpoint %s is disabled: %s", endpoint["_id"], changes.stated["reason"])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from services.webhooks.expressions import BadExpression, evaluate
+from services.webhooks.expressions import BadExpression, Meter, evaluate
 from shared.http.caller import CONSUMERS_READ, RELATIONS_READ
 from shared.runtime.protocols import Document
 
@@ -28,10 +28,11 @@ def topics_of(types: list[str]) -> set[str]:
     return {TYPES[type] for type in types if type in TYPES}
 
 
-def matches(endpoint: Document, change: Document, body: Document) -> bool:
+def matches(endpoint: Document, change: Document, body: Document, meter: Meter | None = None) -> bool:
     """Whether a stored endpoint subscribes to a change: all of ``types``, ``kinds``, ``providers`` and ``filter``
     that it states. The filter sees ``body``, in which the endpoint's masks are applied: otherwise it could search
-    for hidden values. A filter that fails (a function of a missing value) does not match."""
+    for hidden values. A filter that fails (a function of a missing value) does not match. ``meter`` counts its
+    work."""
     if change["type"] not in endpoint["types"]:
         return False
     data = change["data"]
@@ -46,7 +47,7 @@ def matches(endpoint: Document, change: Document, body: Document) -> bool:
     if expression is None:
         return True
     try:
-        return bool(evaluate(expression, body))
+        return bool(evaluate(expression, body, meter))
     except BadExpression:
         return False
 

@@ -9,8 +9,11 @@ Data can begin with an apostrophe, too. A text that looks guarded already is gua
 written ``'=1``, ``'=1`` is written ``''=1``, and ``unguarded`` returns each original. ``'t Hof`` is unchanged.
 """
 
+import csv
+import io
 import json
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 #: Every character whose compatible form (Unicode's NFKC) begins with a sign of a formula.
@@ -55,3 +58,18 @@ def guarded_cell(value: Any) -> Any:
     if isinstance(value, dict | list):
         return guarded_json(json.dumps(value, ensure_ascii=False))
     return value
+
+
+def csv_rows(rows: Iterable[Sequence[Any]], end: str) -> str:
+    """Rows as CSV with ``end`` behind each. A cell with a carriage return or a line feed is in quotes: either
+    ends a row for a reader, and Python's writer looks for the characters of its own line end only."""
+    text = io.StringIO()
+    # A line end with both, so that both are quoted.
+    writer = csv.writer(text, lineterminator="\r\n")
+    lines = []
+    for row in rows:
+        writer.writerow(row)
+        lines.append(text.getvalue().removesuffix("\r\n") + end)
+        text.seek(0)
+        text.truncate()
+    return "".join(lines)

@@ -22,8 +22,9 @@ from services.webhooks.feed import Feed
 from services.webhooks.leases import Leases
 from services.webhooks.log_reader import LogReader
 from services.webhooks.metrics import SenderMetrics
+from services.webhooks.post import Answer
 from services.webhooks.projection import WebhooksProjection
-from services.webhooks.queue import Queue
+from services.webhooks.queue import Queue, entry_of
 from services.webhooks.rendering import Renderer
 from services.webhooks.retrying import Wanted
 from services.webhooks.schema import BESIDE, COLLECTIONS
@@ -318,6 +319,29 @@ def test_a_replay_comes_before_what_is_new(world: World, there: Receiver) -> Non
     assert marked == set(ids)
 
 
+def test_a_replay_after_a_place_sends_what_follows_it_and_leaves_what_is_queued(
+    world: World, there: Receiver
+) -> None:
+    made = world.create(there.url)
+    ids = world.publish("ada", "bob", "ada", "bob")
+    world.fold()
+    with world.sending():
+        wait_for("deliveries", arrived(there, ids))
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    third = there.received[there.ids.index(ids[2])].headers
+    there.received.clear()
+    later = world.publish("ada")
+    world.fold()
+    place = {third["kith-origin"]: int(third["kith-number"])}
+    name, _ = world.endpoints.replay(made.endpoint, Since(after=place))
+    world.endpoints.replay(made.endpoint, Since(after={"relations@1/kith.relations/9": 1}))
+    with world.sending():
+        wait_for("what follows", arrived(there, [ids[3], *later]))
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    assert sorted(there.ids) == sorted([ids[3], *later]), "once"
+    assert {each.headers.get("kith-replay") for each in there.received} == {name}
+
+
 def test_an_endpoint_may_begin_in_the_past(world: World, there: Receiver) -> None:
     ids = world.publish("ada", "bob")
     world.fold()
@@ -432,6 +456,22 @@ def test_a_full_queue_becomes_a_cursor(world: World, there: Receiver, monkeypatc
     assert all(there.ids.count(id) == 1 for id in more)
 
 
+def test_a_feed_that_has_no_time_for_a_filter_goes_on_where_it_has_ended(
+    world: World, there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.webhooks.feed.FILTER_WORK", 1)
+    made = world.create(there.url, filter="data.after.kind == 'purchase'")
+    world.endpoints.disable(made.endpoint)
+    ids, _ = world.publish(*[f"c{n}" for n in range(6)], kind="purchase"), world.publish("other")
+    ids += world.publish("last", kind="purchase")
+    world.fold()
+    world.endpoints.enable(world.state(made))
+    with world.sending():
+        wait_for("all", arrived(there, ids))
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    assert sorted(there.ids) == sorted(ids)
+
+
 def test_what_is_left_of_a_deleted_endpoint_goes(world: World, there: Receiver) -> None:
     made = world.create(there.url)
     world.publish("ada")
@@ -463,12 +503,31 @@ def test_what_an_endpoint_has_that_is_created_during_a_purge_stays(
     assert world.database[LANES].count_documents({}, maxTimeMS=5000) == 1
 
 
-def test_five_days_without_a_success_disable(world: World) -> None:
-    made = world.create("http://127.0.0.1:1/hook")
-    since = datetime.now(UTC) - timedelta(days=5, minutes=1)
-    world.database[ENDPOINTS].update_one({"_id": made.endpoint["_id"]}, {"$set": {"failing_since": since}})
+def failing(world: World, made: Made, last: timedelta) -> None:
+    """An endpoint that has failed since more than five days, the last time so long ago."""
+    now = datetime.now(UTC)
+    since = {"failing_since": now - timedelta(days=5, minutes=1)}
+    world.database[ENDPOINTS].update_one({"_id": made.endpoint["_id"]}, {"$set": since})
+    change = {"id": "c", "type": "relation.changed"}
+    tried = {"_id": "d", "endpoint": made.endpoint["_id"], "tenant": "default", "at": 1, "attempts": 1}
+    tried |= {"change": change, "subject": "consumer:eve"}
+    world.database[LOG].insert_one(entry_of(tried, Answer(1, 500), "failed", now - last))
     world.publish("ada")
     world.fold()
+
+
+def test_five_days_without_a_success_disable(world: World) -> None:
+    made = world.create("http://127.0.0.1:1/hook")
+    failing(world, made, timedelta(days=3))
     with world.sending():
         wait_for("the end", lambda: world.state(made)["state"] == "disabled")
     assert "five days" in world.state(made)["reason"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_days_without_anything_to_send_do_not_disable(world: World) -> None:
+    made = world.create("http://127.0.0.1:1/hook")
+    failing(world, made, timedelta(days=5, minutes=1))
+    with world.sending():
+        wait_for("failures", lambda: sum(entry["outcome"] == "failed" for entry in world.log()) >= 4)
+    assert world.state(made)["state"] == "enabled"

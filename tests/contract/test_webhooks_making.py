@@ -28,7 +28,9 @@ from shared.contracts.errors import Unavailable
 from shared.mongo.store import prepare
 from shared.observability.metrics import new_registry
 from shared.runtime.protocols import Document, Partition
+from shared.vault.keys import Vault
 from tests.support.builders import OPEN, TOPICS
+from tests.support.vault import memory_vault
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 LIST = "/v1/webhooks/endpoints"
@@ -54,12 +56,12 @@ class Log:
 
 
 class World:
-    def __init__(self, database: Database[Document]) -> None:
+    def __init__(self, database: Database[Document], vault: Vault | None = None) -> None:
         prepare(database, {**COLLECTIONS, **BESIDE})
         self.database, self.log, self.now = database, Log(), NOW
-        renderer = Renderer(database, str, lambda _tenant, _consumer: None, None)
+        self.renderer = renderer = Renderer(database, str, lambda _tenant, _consumer: None, vault)
         open_log: Any = lambda: self.log  # noqa: E731
-        self.endpoints = Endpoints(database, renderer, None, TOPICS, open_log, lambda: self.now)
+        self.endpoints = Endpoints(database, renderer, vault, TOPICS, open_log, lambda: self.now)
         self.app = create_app(self.endpoints, list, [], access=OPEN)
 
     def ask(self, method: str, path: str, body: Any = None) -> httpx.Response:
@@ -189,6 +191,52 @@ def test_each_former_secret_is_valid_until_its_own_end(world: World) -> None:
     # Somebody has stolen them.
     last = world.ask("POST", path, {"overlap_hours": 0}).json()["secret"]
     assert valid(first["endpoint"]) == [last]
+
+
+SECRET = "Bearer s3cret"  # of a receiver
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_the_headers_of_an_endpoint_are_sealed_where_secrets_are(
+    mongo_database: Database[Document], sealed: bool
+) -> None:
+    world = World(mongo_database, memory_vault() if sealed else None)
+
+    def stored(name: str) -> Document:
+        found = world.endpoints.find("default", name)
+        assert found is not None
+        return found
+
+    def sent(name: str) -> Mapping[str, str]:
+        return world.renderer.opened_all(stored(name), NOW).headers
+
+    name = world.made(headers={"Authorization": SECRET, "x-plan": "b"})
+    assert ("s3cret" in str(stored(name))) is not sealed
+    assert sent(name) == {"authorization": SECRET, "x-plan": "b"}
+    shown = world.ask("GET", f"{LIST}/{name}").json()
+    assert (shown["headers"], "s3cret" in str(shown)) == (["authorization", "x-plan"], False)
+    for headers in ({"authorization": "other"}, None):
+        changed = world.ask("PATCH", f"{LIST}/{name}", {"headers": headers})
+        assert changed.json().get("headers") == (None if headers is None else ["authorization"])
+        assert sent(name) == (headers or {})
+    assert not {"headers", "sealed_headers"} & stored(name).keys()
+
+
+def test_headers_of_the_version_before_are_sent_as_they_are_and_sealed_later(
+    mongo_database: Database[Document],
+) -> None:
+    vault = memory_vault()
+    world = World(mongo_database, vault)
+    name = world.made(headers={"authorization": "new"})
+    # It knows nothing of those that are sealed.
+    id = {"_id": f"default:{name}"}
+    world.database[ENDPOINTS].update_one(id, {"$set": {"headers": {"authorization": SECRET}}})
+    for _ in range(2):
+        found = world.endpoints.find("default", name)
+        assert found is not None
+        assert world.renderer.opened_all(found, NOW).headers == {"authorization": SECRET}
+        Queue(world.database, vault).seal_headers()
+    assert "s3cret" not in str(found)
 
 
 def test_a_tenant_with_much_to_read_holds_up_no_other_one(world: World) -> None:

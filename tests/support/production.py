@@ -50,7 +50,9 @@ def make_secrets(folder: Path, mongo_port: int) -> None:
 
 def environment_of(container: str, folder: Path) -> dict[str, str]:
     """What a container's processes are told, with the secrets of ``folder`` and the defaults of variables."""
-    given = {key: str(value) for key, value in CONTAINERS[container]["environment"].items()}
+    # Without a value is what an operator may state.
+    stated = {key: value for key, value in CONTAINERS[container]["environment"].items() if value is not None}
+    given = {key: str(value) for key, value in stated.items()}
     return {key: _here(value, folder) for key, value in given.items()}
 
 

@@ -18,19 +18,20 @@ class Via:
     """A term of a score: a provider that the consumer knows, and its consumers who also know the other provider.
 
     ``strength`` is that of the consumer's relationship with it, ``shared`` the number of those consumers, ``of``
-    the number of consumers that were looked at.
+    the number of consumers that were looked at. For similar consumers, it is a provider that both know, and
+    ``shared`` is None.
     """
 
     provider_id: str
     strength: float
-    shared: int
+    shared: int | None
     of: int
     whole: int
 
     @property
     def few(self) -> bool:
         """Whether ``shared`` is too small to be shown: who shares a small provider is personal data."""
-        return self.shared < FEW
+        return self.shared is not None and self.shared < FEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,6 @@ class Answer:
     @property
     def score(self) -> float:
         return self.whole * self.factor
-
-    def points(self, whole: int) -> float:
-        """A term of this score, in its unit."""
-        return whole * self.factor
 
 
 #: "walk": the random walk. "popularity": the answers are the most popular ones, as nothing better is known.

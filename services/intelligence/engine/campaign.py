@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from services.intelligence.engine.answers import Answer
 from services.intelligence.engine.graph import Graph
 from services.intelligence.engine.question import Question
-from services.intelligence.engine.recommend import candidates, start
+from services.intelligence.engine.recommend import answers, candidates, start
 from services.intelligence.engine.walk import SCALE, Walk, popularity_factors
 
 #: The most consumers times providers of one campaign. It takes some 15 bytes for each.
@@ -74,13 +75,12 @@ def campaign(graph: Graph, consumer_ids: Sequence[str], question: Question, shar
     consumers = sorted(set(consumer_ids))
     names = graph.names["provider"]
     providers = names.numbers()
-    if question.among is not None:
-        providers = providers[graph.mask("provider", question.among)[providers]]
+    providers = providers[~graph.not_allowed("provider", question)[providers]]
     if len(consumers) * len(providers) > LARGEST:
         raise TooLarge(
             f"{len(consumers)} consumers × {len(providers)} providers are more than {LARGEST}; divide the campaign"
         )
-    question = replace(question, known=False)
+    question = _asked(question)
     scores, allowed = _scores(graph, consumers, providers, question)
     popular = np.lexsort((np.arange(len(providers)), -graph.rows["provider"].length[providers]))
     order = _preferences(scores, allowed, popular)
@@ -94,6 +94,26 @@ def campaign(graph: Graph, consumer_ids: Sequence[str], question: Question, shar
         for at, consumer in enumerate(consumers)
     }
     return Campaign(shown, _report(scores, free, lists, len(providers), guaranteed, length))
+
+
+def explained(
+    graph: Graph, consumer_id: str, provider_ids: Sequence[str], question: Question
+) -> dict[str, Answer]:
+    """The providers of a list of ``campaign`` that the walk reaches, with ``question.reasons`` terms of each
+    score."""
+    graph = graph.of_kind(question.kind)
+    walk = start(graph, "consumer", consumer_id, question)
+    if not isinstance(walk, Walk):
+        return {}
+    wholes = candidates(walk, _asked(question))
+    found = [number for id in provider_ids if (number := graph.names["provider"].find(id)) is not None]
+    made = answers(walk, [number for number in found if wholes[number] > 0], wholes, _asked(question))
+    return {each.id: each for each in made}
+
+
+def _asked(question: Question) -> Question:
+    """The question for each consumer. Which providers there are is decided once for all."""
+    return replace(question, known=False, among=None, without=frozenset())
 
 
 def _scores(

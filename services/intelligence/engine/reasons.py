@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from services.intelligence.engine.answers import Via
+from services.intelligence.engine.graph import Graph
 from services.intelligence.engine.question import Question
 from services.intelligence.engine.ranking import best
 from services.intelligence.engine.rows import Floats, Ints, counted, summed
@@ -27,7 +28,7 @@ def explain(walk: Walk, targets: Sequence[int], question: Question) -> list[Reas
 def _of_consumer(walk: Walk, targets: Sequence[int], question: Question) -> list[Reasons]:
     ends = np.cumsum(walk.lengths)
     starts = ends - walk.lengths
-    terms = _Terms(walk, walk.start, walk.first, question)
+    terms = Terms(walk.graph, walk.graph.names["consumer"].ids[walk.start], walk.first, question)
     found = []
     for target, (sums, knows) in zip(targets, walk.by_first(targets), strict=True):
         if question.known:  # its own relationship is no reason
@@ -39,7 +40,7 @@ def _of_consumer(walk: Walk, targets: Sequence[int], question: Question) -> list
 
 
 def _of_provider(walk: Walk, targets: Sequence[int], question: Question) -> list[Reasons]:
-    room = walk.graph.names["provider"].room
+    room, ids = walk.graph.names["provider"].room, walk.graph.names["consumer"].ids
     rows = walk.graph.rows
     everyone = summed(walk.met, walk.parts, room), counted(walk.met[walk.parts > 0], room)
     found = []
@@ -50,7 +51,7 @@ def _of_provider(walk: Walk, targets: Sequence[int], question: Question) -> list
             met, parts = walk.met[others], walk.parts[others]
             sums, shared = summed(met, parts, room), counted(met[parts > 0], room)
         providers = rows["consumer"].row(target).astype(np.int64)
-        terms, wholes = _Terms(walk, target, providers, question), sums[providers]
+        terms, wholes = Terms(walk.graph, ids[target], providers, question), sums[providers]
         chosen = terms.largest(wholes)
         which = providers[chosen]
         of = rows["provider"].length[which]
@@ -58,13 +59,12 @@ def _of_provider(walk: Walk, targets: Sequence[int], question: Question) -> list
     return found
 
 
-class _Terms:
+class Terms:
     """The providers that a consumer knows, as terms of scores."""
 
-    def __init__(self, walk: Walk, consumer: int, providers: Ints, question: Question) -> None:
-        self._graph, self._question = walk.graph, question
-        self._consumer_id = walk.graph.names["consumer"].ids[consumer]
-        ids = walk.graph.names["provider"].ids
+    def __init__(self, graph: Graph, consumer_id: str, providers: Ints, question: Question) -> None:
+        self._graph, self._question, self._consumer_id = graph, question, consumer_id
+        ids = graph.names["provider"].ids
         self._ids = [ids[provider] for provider in providers.tolist()]
         #: The same few lead to most answers.
         self._strengths: dict[int, float] = {}
@@ -73,7 +73,9 @@ class _Terms:
         """Which of the providers have the largest terms."""
         return best(wholes, self._ids, self._question.reasons)
 
-    def reasons(self, wholes: Floats, chosen: Sequence[int], shared: Sequence[int], of: Sequence[int]) -> Reasons:
+    def reasons(
+        self, wholes: Floats, chosen: Sequence[int], shared: Sequence[int | None], of: Sequence[int]
+    ) -> Reasons:
         """The terms that were chosen, with how many consumers share each of them, and of how many."""
         via = tuple(
             Via(self._ids[at], self._strength(at), count, of_count, int(wholes[at]))

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 from rich.cells import cell_len
@@ -28,9 +28,11 @@ from services.relations.measures.revenue import Takings, revenue
 from services.relations.measures.rfm import rfm, rfm_consumers, scored
 from shared.measures.answer import stated
 from shared.measures.cohorts import Cohort, Cohorts
+from shared.measures.csv_cells import unguarded
 from shared.measures.days import Span, day_named
 from shared.measures.scale import Scale
 from shared.measures.units import label_of, model_of, unit_of
+from tests.support.paths import ROOT
 from tests.unit.measures.test_orders import END, shop
 
 NOVEMBER = Span(day_named("2026-11-01"), day_named("2026-12-01"))
@@ -247,6 +249,34 @@ def test_no_cell_of_the_audit_or_of_a_report_is_a_formula_whatever_delimiter_a_r
             for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
                 runs = [cell for cell in row if cell.lstrip(' "')[:1] in tuple("=+@＝") or cell[:2] == "-1"]
                 assert runs == [], (delimiter, row)
+
+
+@given(st.lists(st.text("a\r\n,;\"'=\x0b\u2028 ", max_size=9), min_size=1, max_size=3))
+@example(["Bob\rAnn,1"])
+def test_csv_that_is_read_again_is_what_was_written(texts: list[str]) -> None:
+    class Reported(BaseModel):
+        items: list[dict[str, Any]]
+
+    report = as_csv(Reported(items=[{"name": text, "n": 1} for text in texts]))
+    head, *rows = csv.reader(io.StringIO(report, newline=""))
+    assert [[unguarded(row[head.index("name")]), row[head.index("n")]] for row in rows] == [
+        [t, "1"] for t in texts
+    ]
+    names = ("time", "tenant", "who", "key", "action", "hash")
+    entries: list[Any] = [
+        {**dict.fromkeys(names, text), "sequence": 1, "subject": {}, "fields": [], "details": {}} for text in texts
+    ]
+    head, *rows = csv.reader(io.StringIO(audit_csv(entries), newline=""))
+    assert [unguarded(row[head.index("who")]) for row in rows] == texts
+    assert [len(row) for row in rows] == [len(head)] * len(texts)
+
+
+def test_every_csv_has_its_line_ends_quoted() -> None:
+    """Python's writer quotes the characters of its own line end only: it needs both."""
+    for folder in ("services", "shared"):
+        for file in (ROOT / folder).rglob("*.py"):
+            text = file.read_text()
+            assert text.count("csv.writer(") == text.count('lineterminator="\\r\\n"'), file
 
 
 @pytest.mark.parametrize("unit", ["fraction", "days", "rate", "degrees", "points", None])

@@ -3,10 +3,12 @@
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from services.importer.as_of import modified
 from services.importer.mapping import MappingError, load
 from tests.support.importer import Recorder, imported, rejected, visits, write_mapping
 
@@ -209,3 +211,19 @@ def test_when_it_happened_is_said_once(tmp_path: Path) -> None:
     mapping.write_text(mapping.read_text().replace("time = 2024-05-01T00:00:00Z", ""))
     with pytest.raises(MappingError, match="time: is required"):
         load(mapping)
+
+
+@pytest.mark.parametrize("edge", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_moment_outside_of_the_years_that_there_are_is_an_error(tmp_path: Path, edge: str) -> None:
+    (tmp_path / "v.csv").write_text("who,where\nc,p\n")
+    with pytest.raises(MappingError, match="as_of: is a time outside of the years 1 to 9999"):
+        imported(visits(tmp_path, "v.csv", f"as_of = {edge}"))
+    mapping = visits(tmp_path, "v.csv")
+    mapping.write_text(mapping.read_text().replace("2024-05-01T00:00:00Z", edge))
+    assert imported(mapping).rejected == 1
+
+
+def test_a_file_of_no_year_that_there_is_is_an_error() -> None:
+    path: Any = SimpleNamespace(stat=lambda: SimpleNamespace(st_mtime_ns=10**30))
+    with pytest.raises(MappingError, match="modification time is outside of the years 1 to 9999"):
+        modified(path)

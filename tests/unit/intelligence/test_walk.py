@@ -85,7 +85,7 @@ def test_reasons_add_up_to_every_score(side: Side, question: Question, bounds: d
             for answer in ranking.answers:
                 assert answer.whole == sum(via.whole for via in answer.via) + answer.rest_whole
                 assert len(answer.via) <= question.reasons
-                assert all(0 < via.shared <= via.of for via in answer.via)
+                assert all(via.shared is not None and 0 < via.shared <= via.of for via in answer.via)
                 assert (answer.strength is not None) == question.known
                 checked += 1
     assert checked > 20

@@ -19,6 +19,7 @@ from services.ingest.metrics import DoorMetrics
 from services.relations.cache import QueryCache
 from services.relations.metrics import cache_metrics
 from shared.contracts.errors import Unavailable
+from shared.contracts.services import CONNECTORS
 from shared.contracts.topics import INPUTS
 from shared.http.metrics import add_metrics
 from shared.observability.gauges import WorkerGauges
@@ -310,6 +311,18 @@ def test_every_alert_is_explained_and_in_the_runbook() -> None:
         assert {"summary", "description"} <= set(alert["annotations"])
     named_there = re.findall(r"`(Kith\w+)`", " ".join(re.findall(r"^\|([^|]*)\|", runbook, re.MULTILINE)))
     assert sorted(named_there) == sorted(alert["alert"] for alert in alerts)
+
+
+@pytest.mark.parametrize("name", CONNECTORS)
+def test_where_nobody_runs_a_connector_no_rule_of_it_fires(name: str) -> None:
+    """A comparison of series that are not there gives none; only these functions make something of nothing. Of the
+    bridge to RabbitMQ no rule that says whether it is there may need the changes that go out."""
+    found = {rule["alert"]: rule["expr"] for rule in rules(ROOT / f"services/{name}/alerts.yml")}
+    for alert, expr in found.items():
+        assert not re.search(r"\b(absent|absent_over_time|vector|scalar|time)\(", expr), alert
+        if alert.endswith(("Gone", "NotReady")):
+            metric = 'kith_service_ready{service="rabbitmq"}' if name == "rabbitmq" else "kith_worker_ready"
+            assert metric in expr, alert
 
 
 def test_every_panel_of_the_dashboard_asks_something() -> None:

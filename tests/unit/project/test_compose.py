@@ -28,7 +28,7 @@ from shared.http.problems.lookup import of_uri
 from shared.local.mongo import REPLICA_SET, MongoServer
 from shared.local.processes import free_ports
 from shared.runtime.deadline import STOP_SECONDS
-from shared.settings import Settings
+from shared.settings import SECRETS, Settings
 from tests.support.paths import ROOT
 from tools.pins.wanted import IMAGES
 
@@ -149,8 +149,10 @@ def test_the_health_of_a_service_is_its_readiness(service: str) -> None:
 
 @pytest.mark.parametrize("name", KITH)
 def test_what_is_set_are_settings(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = {key: substituted(value) for key, value in CONTAINERS[name]["environment"].items()}
-    assert set(environment) <= {f"KITH_{field}".upper() for field in Settings.model_fields}
+    # Without a value is what `.env` may state.
+    stated = {key: value for key, value in CONTAINERS[name]["environment"].items() if value is not None}
+    environment = {key: substituted(value) for key, value in stated.items()}
+    assert set(CONTAINERS[name]["environment"]) <= {f"KITH_{field}".upper() for field in Settings.model_fields}
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
     settings = Settings()
@@ -160,11 +162,71 @@ def test_what_is_set_are_settings(name: str, monkeypatch: pytest.MonkeyPatch) ->
     assert f"//mongo:27017/?replicaSet={REPLICA_SET}" in settings.mongo
     assert REPLICA_SET in CONTAINERS["mongo"]["command"]
     # What a person can set from outside has the same default as without Docker.
-    for key, value in CONTAINERS[name]["environment"].items():
+    for key, value in stated.items():
         if re.fullmatch(r"\$\{[^}]*\}", value) and value != substituted(value):
             field = key.removeprefix("KITH_").lower()
             default = Settings.model_fields[field].default
             assert substituted(value) == ("" if default in (None, {}) else str(default))
+
+
+#: What these files decide themselves: where the servers are and who comes, ports, files, names of one stack. The
+#: image has no librdkafka.
+DECIDED = re.compile(
+    r".*_port|kafka|kafka_.*|mongo|host|proxies|database|topic_prefix|group|.*_file|exports_(analytics|relations)"
+)
+#: By file, what nobody may state by `.env`: secrets are files in production, and nothing there turns off who may
+#: ask, or the encryption. In the other one public addresses are those of this machine's ports, and Cassandra is
+#: the profile's.
+WITHHELD = {
+    "docker-compose.yml": {
+        "relations_url",
+        "intelligence_url",
+        "webhooks_url",
+        "apps_url",
+        "dashboard_origins",
+        "cassandra",
+    },
+    "deploy/compose.production.yml": {*SECRETS, "master_key", "access", "encryption"},
+}
+
+
+@pytest.mark.parametrize("file", WITHHELD)
+def test_every_setting_can_be_stated_beside_the_file(file: str) -> None:
+    """Compose drops what no service names. An operator would believe that the keys are kept in a topic."""
+    services = yaml.safe_load((ROOT / file).read_text())["services"]
+    passed = {
+        name: {
+            key
+            for key, value in services[name]["environment"].items()
+            if value is None or re.fullmatch(rf"[^$]*\$\{{{key}:?-.*\}}.*", str(value)) or "MASTER_KEY" in key
+        }
+        for name in SERVICES
+    }
+    of_one = {
+        field: name for name in CONNECTORS for field in Settings.model_fields if field.startswith(f"{name}_")
+    }
+    of_one |= {spec.needs: name for name, spec in CONNECTORS.items()}
+    of_one |= dict.fromkeys(("relations_url", "intelligence_url"), "analytics")
+    of_one |= {
+        "webhooks_url": "apps",
+        "apps_url": "apps",
+        "dashboard_origins": "relations",
+        "cassandra": "relations",
+    }
+    missing = [
+        f"{field} in {name}"
+        for field in Settings.model_fields
+        if not DECIDED.fullmatch(field) and field not in WITHHELD[file] and field != "relations_facts_only"
+        for name in ([of_one[field]] if field in of_one else SERVICES)
+        if f"KITH_{field.upper()}" not in passed[name]
+    ]
+    assert not missing
+
+
+def test_relations_of_compose_find_the_node_of_the_profile() -> None:
+    given = CONTAINERS["relations"]["environment"]
+    assert given["KITH_CASSANDRA"] == CONTAINERS["cassandra"]["environment"]["KITH_CASSANDRA"]
+    assert "KITH_READS" in given
 
 
 def test_every_port_is_open_to_this_machine_only_and_can_be_another() -> None:

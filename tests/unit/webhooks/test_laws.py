@@ -1,15 +1,19 @@
 """The laws of enqueueing: each change once, in order, whatever is enabled and disabled when, and repeated."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.webhooks.body import body_of
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, delivery
-from services.webhooks.projection import MOST_ENDPOINTS, WebhooksProjection
+from services.webhooks.expressions import MOST_WORK, evaluate
+from services.webhooks.projection import FILTER_WORK, MOST_ENDPOINTS, WebhooksProjection
 from services.webhooks.schema import COLLECTIONS
 from services.webhooks.subscription import matches
 from shared.access.apps.schema import APPS
@@ -189,6 +193,56 @@ def test_each_change_is_enqueued_once_and_in_order(history: list[tuple[Any, ...]
     assert [each["change"]["id"] for each in world.queue("a")] == expected
     kept = [each["change"]["id"] for each in world.queue("b")]
     assert kept == [id for id in expected if id in _purchases(world.sent)]
+
+
+@settings(max_examples=60)
+@given(steps, st.lists(st.integers(-50, 50), max_size=60), st.sampled_from([1, 100, 300]))
+def test_what_there_is_no_time_to_filter_comes_later_and_once(
+    history: list[tuple[Any, ...]], jumps: list[int], work: int
+) -> None:
+    world = World(jumps)
+    for name in "ab":
+        world.endpoint(name, filter="data.after.kind == 'purchase'")
+    with patch("services.webhooks.projection.FILTER_WORK", work):
+        run(world, history)
+        for name in "ab":
+            world.endpoint(name, state="enabled", full=False)
+        for _ in range(100):
+            world.fold()
+            for name in "ab":
+                world.feed(name, 2)
+    expected = [id for id in _of_tenant(world.sent) if id in _purchases(world.sent)]
+    for name in "ab":
+        assert [each["change"]["id"] for each in world.queue(name)] == expected
+
+
+def test_the_filters_of_one_tenant_take_a_bounded_part_of_a_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluated = Counter[str]()
+
+    def counted(expression: str, *arguments: Any) -> Any:
+        evaluated[expression] += 1
+        return evaluate(expression, *arguments)
+
+    monkeypatch.setattr("services.webhooks.subscription.evaluate", counted)
+    heavy = " | ".join(["[@,@]"] * 12)
+    world, light = World([]), "data.after.kind == 'purchase'"
+    for number in range(MOST_ENDPOINTS):
+        world.endpoint(f"e{number:03}", filter=heavy)
+    world.store.collections[ENDPOINTS]["t2:a"] = {
+        **world.store.collections[ENDPOINTS]["t1:e000"],
+        "_id": "t2:a",
+        "tenant": "t2",
+        "filter": light,
+    }
+    for _ in range(3):
+        world.publish("t1", "purchase")
+        world.publish("t2", "purchase")
+    world.fold()
+    [other] = {each["endpoint"] for each in world.store.collections[DELIVERIES].values()}
+    assert (other, evaluated[light]) == ("t2:a", 3)
+    # Of each slice as many as there is work for, and in a gap none: its feed does them.
+    assert evaluated[heavy] <= 2 * FILTER_WORK // MOST_WORK + 2
+    assert sum("start" in lane for lane in world.store.collections[LANES].values()) == MOST_ENDPOINTS
 
 
 def _of_tenant(sent: list[Message]) -> Iterator[str]:
