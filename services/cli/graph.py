@@ -255,6 +255,8 @@ def _show(found: dict[str, Any], rows: list[list[str]], names: list[str]) -> Non
     ]
     if rows:
         console.print(fitted("", columns, (Row(cells) for cells in rows), console))
+    if at := (found.get("as_of") or {}).get("at"):
+        _say(f"As of {at[:16].replace('T', ' ')} UTC: they are found every few minutes.")
     if found.get("left_out"):
         _say("Consumers who have not granted the purpose are left out.")
 

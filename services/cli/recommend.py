@@ -264,6 +264,11 @@ def _because(answer: dict[str, Any], walked: int) -> str:
     return ", ".join([*parts, *terms])
 
 
+def _risk(probability: float) -> str:
+    """Two digits: small ones differ, too."""
+    return f"{float(f'{probability * 100:.2g}'):g}%"
+
+
 def _show_pair(found: dict[str, Any]) -> None:
     import shutil
 
@@ -300,7 +305,7 @@ def _show_calls(found: dict[str, Any]) -> None:
         Row(
             [
                 each["consumer_id"],
-                f"{each['risk']:.0%}",
+                _risk(each["risk"]),
                 f"{each['expected_weight']:.3g}"
                 if currency is None
                 else major(each["expected_value_minor"], currency),

@@ -85,3 +85,10 @@ def test_options_of_strength_and_reasons_are_those_of_the_api(kith: Any) -> None
     assert not any("because" in item for item in found["items"])
     for command in (["similar", "--provider", "p1"], ["next", "--provider", "p1"], ["affinity", "c1", "p1"]):
         assert json.loads(kith(*command, "--json", *given))["as_of"]["half_life_months"] == 1
+
+
+def test_columns_that_are_empty_are_left_out_and_small_risks_differ(kith: Any) -> None:
+    assert "name" not in kith("recommend", "--provider", "p1").splitlines()[0].split()
+    assert [recommend._risk(risk) for risk in (0.0, 0.00123, 0.0456, 0.5, 0.99949, 1.0)] == [
+        *("0%", "0.12%", "4.6%", "50%", "100%", "100%"),
+    ]
