@@ -179,14 +179,37 @@ def send_test_command(endpoint: _Id, tenant: _Tenant = None, service: _Url = Non
 @webhook_app.command("replay")
 def replay_command(
     endpoint: _Id,
-    since: Annotated[str, typer.Option(help="A time in RFC 3339, or `beginning`.", show_default=False)],
+    since: Annotated[
+        str | None, typer.Option(help="A time in RFC 3339, or `beginning`.", show_default=False)
+    ] = None,
+    after: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN=NUMBER",
+            help="Only what follows this kith-origin and kith-number; repeatable, for each origin.",
+            show_default=False,
+        ),
+    ] = None,
     tenant: _Tenant = None,
     service: _Url = None,
 ) -> None:
-    """Send the changes since a time again, in order; those from now on follow."""
-    answer = _client(service, tenant).ask("POST", f"{_of(endpoint)}/replay", {"since": since})
+    """Send the changes since a time, or after a place, again, in order; those from now on follow."""
+    if since is None and not after:
+        raise typer.BadParameter("state --since, --after or both", param_hint="--since")
+    body = {"since": since, "after": [_place(text) for text in after] if after else None}
+    given = {name: value for name, value in body.items() if value is not None}
+    answer = _client(service, tenant).ask("POST", f"{_of(endpoint)}/replay", given)
     many = answer.get("changes", "The")
     typer.echo(f"{many} changes are read again; their deliveries bear kith-replay: {answer['replay']}.")
+
+
+def _place(text: str) -> dict[str, str | int]:
+    origin, equals, number = text.rpartition("=")
+    if not equals or not number.isdecimal():
+        raise typer.BadParameter(
+            f"{text} is not ORIGIN=NUMBER, as the headers of a delivery state", param_hint="--after"
+        )
+    return {"origin": origin, "number": int(number)}
 
 
 @webhook_app.command("retry")

@@ -1,9 +1,9 @@
 """Models of the webhooks API: what it takes and what it answers."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from services.webhooks.credentials import names
 from services.webhooks.expressions import MOST_CHARACTERS, BadExpression, check
@@ -138,10 +138,34 @@ class Rotation(BaseModel):
     )
 
 
+class Place(BaseModel):
+    """The place of a delivery: its headers kith-origin and kith-number."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    origin: Annotated[str, StringConstraints(min_length=1, max_length=400)]
+    number: Annotated[int, Field(ge=0, lt=10**18)]
+
+
 class Replay(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    since: datetime | Literal["beginning"] = Field(description="Send again the changes since this time.")
+    since: datetime | Literal["beginning"] | None = Field(
+        None, description="Send again the changes since this time. Default, with `after`: the beginning."
+    )
+    after: list[Place] | None = Field(
+        None,
+        min_length=1,
+        max_length=MOST_LISTED,
+        description="Only changes of these origins with a higher number: what follows the last delivery that was "
+        "counted of each.",
+    )
+
+    @model_validator(mode="after")
+    def _begins(self) -> Self:
+        if self.since is None and self.after is None:
+            raise ValueError("since or after is needed")
+        return self
 
 
 class Retry(BaseModel):

@@ -59,13 +59,14 @@ def add_delivery_routes(app: FastAPI, managed: Managed) -> None:
         caller: CallerOf,
         access: AccessOf,
     ) -> Response:
-        """Send the changes since a time again, in order. Changes from now on follow them."""
+        """Send the changes since a time, or after the last that was counted of each origin, again, in order.
+        Changes from now on follow them."""
         stored = managed.find(caller, endpoint)
         if (reason := time_problem(stated.since)) is not None:
             return problem(422, reason)
         record(access, caller, "webhook.replay", endpoint)
         try:
-            name, changes = endpoints.replay(stored, beginning(stated.since))
+            name, changes = endpoints.replay(stored, beginning(stated.since, stated.after))
         except Unfinished as error:
             return problem(409, str(error))
         # Those of all consumers: not for a credential for which some do not exist.

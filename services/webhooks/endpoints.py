@@ -40,9 +40,11 @@ MOST_SECRETS = 5
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """From when on changes are sent. None: from the beginning of the log."""
+    """From when on changes are sent. None: from the beginning of the log. ``after``: only those of these origins,
+    with a higher number."""
 
     time: datetime | None = None
+    after: Mapping[str, int] | None = None
 
 
 class TooMany(Exception):
@@ -191,15 +193,15 @@ class Endpoints:
         return str(made["_id"])
 
     def replay(self, endpoint: Document, since: Since) -> tuple[str, int]:
-        """Send again what has been sent since a time. Returns the name of the replay and the number of changes to
-        read. What is still queued of that part is sent as part of it. Raises Unfinished."""
+        """Send again what has been sent since a time or a place. Returns the name of the replay and the number of
+        changes to read. What is still queued of that part is sent as part of it. Raises Unfinished."""
         # Before Kafka is asked, which costs most.
         self._replays.check(endpoint["_id"])
         starts = self._replays.starts(endpoint["types"], since.time)
 
         def transaction(session: ClientSession) -> Replay:
             self._alone(endpoint["tenant"], session)
-            return self._replays.begin(endpoint["_id"], starts, session)
+            return self._replays.begin(endpoint["_id"], starts, session, since.after)
 
         begun = transact(self._database, transaction)
         self._replays.take_over(begun)

@@ -4,6 +4,7 @@ The language has no loops, but ``[@,@] | [@,@] | …`` doubles a value with each
 and makes is counted, and one that exceeds the bound fails.
 """
 
+import warnings
 from functools import lru_cache
 from typing import Any
 
@@ -89,7 +90,10 @@ class _Bounded(TreeInterpreter):
 
 @lru_cache(1_000)
 def _parsed(expression: str) -> Any:
-    return jmespath.compile(expression)
+    with warnings.catch_warnings():
+        # That a literal such as `a` is written in an old way is for who maintains expressions, not for a log.
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        return jmespath.compile(expression)
 
 
 def _first_line(error: Exception) -> str:

@@ -13,7 +13,7 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
 from services.webhooks.body import body_of
-from services.webhooks.deliveries import DELIVERIES, FEEDS, LANES, RANGES, delivery
+from services.webhooks.deliveries import DELIVERIES, FEEDS, LANES, RANGES, delivery, numbers
 from services.webhooks.expressions import Meter
 from services.webhooks.log_reader import LogReader
 from services.webhooks.projection import FILTER_WORK, WebhooksProjection
@@ -50,6 +50,16 @@ class Part:
     at: int
     stored: Document | None
     replay: str | None = None
+
+    def contains(self, record: Record) -> bool:
+        """Whether a record of the part is enqueued: of a replay it may be what follows some places only."""
+        if self.stored is None or "after" not in self.stored:
+            return True
+        place = numbers(record)
+        return any(
+            each["origin"] == place.get("origin") and place["number"] > each["number"]
+            for each in self.stored["after"]
+        )
 
 
 class Feed:
@@ -106,7 +116,7 @@ class Feed:
         records, after = reader.read(part.partition, begin, part.end, PIECE) if begin < part.end else ([], begin)
         queued, at, meter = [], part.at, Meter(FILTER_WORK)
         for record, change in _accepted(records, sequence):
-            if change["tenant"] != endpoint["tenant"]:
+            if change["tenant"] != endpoint["tenant"] or not part.contains(record):
                 continue
             body = body_of(change, endpoint["masks"]) if "filter" in endpoint else {}
             if matches(endpoint, change, body, meter):

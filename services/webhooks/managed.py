@@ -1,11 +1,13 @@
 """The endpoints that a caller manages: what all routes of endpoints begin with."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import HTTPException, Path
 
+from services.webhooks.answers import Place
 from services.webhooks.endpoints import Endpoints, Since, owned
 from shared.access.audit import Act
 from shared.access.guard import Access
@@ -55,6 +57,7 @@ def time_problem(since: datetime | str | None) -> str | None:
     return None
 
 
-def beginning(since: datetime | str) -> Since:
+def beginning(since: datetime | str | None, after: Sequence[Place] | None = None) -> Since:
     """The beginning of a replay without a ``time_problem``."""
-    return Since(since.astimezone(UTC) if isinstance(since, datetime) else None)
+    places = None if after is None else {each.origin: each.number for each in after}
+    return Since(since.astimezone(UTC) if isinstance(since, datetime) else None, places)

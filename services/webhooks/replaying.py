@@ -59,9 +59,15 @@ class Replays:
                 "`behind` of the endpoint is what is left to read"
             )
 
-    def begin(self, endpoint: str, starts: Mapping[Partition, int], session: ClientSession) -> Replay:
-        """Begin a replay, in a transaction that no other replay of the endpoint is begun beside. Raises
-        Unfinished."""
+    def begin(
+        self,
+        endpoint: str,
+        starts: Mapping[Partition, int],
+        session: ClientSession,
+        after: Mapping[str, int] | None = None,
+    ) -> Replay:
+        """Begin a replay, in a transaction that no other replay of the endpoint is begun beside. ``after``: only
+        of changes of these origins with a higher number. Raises Unfinished."""
         self.check(endpoint, session)
         name, total, ranges = secrets.token_hex(6), 0, []
         lanes = {lane["_id"]: lane for lane in self._database[LANES].find({"endpoint": endpoint}, session=session)}
@@ -74,7 +80,11 @@ class Replays:
             if 0 <= end <= start:
                 continue
             total += (end if end >= 0 else position) - start
-            ranges.append(_range(lane, name, endpoint, partition, start, end))
+            made = _range(lane, name, endpoint, partition, start, end)
+            if after is not None:
+                # A list: origins contain dots.
+                made["after"] = [{"origin": origin, "number": number} for origin, number in after.items()]
+            ranges.append(made)
         if ranges:
             self._database[RANGES].insert_many(ranges, session=session)
         return Replay(name, max(0, total), ranges)
@@ -86,7 +96,13 @@ class Replays:
                 lane = each["lane"]
                 if each["end"] >= 0:
                     ids = {"$gte": f"{lane}/{each['start']:019d}", "$lt": f"{lane}/{each['end']:019d}"}
-                    self._database[DELIVERIES].delete_many({"_id": ids, "lane": lane, "state": "queued"})
+                    query: Document = {"_id": ids, "lane": lane, "state": "queued"}
+                    if "after" in each:
+                        query["$or"] = [
+                            {"origin": place["origin"], "number": {"$gt": place["number"]}}
+                            for place in each["after"]
+                        ]
+                    self._database[DELIVERIES].delete_many(query)
 
 
 def _range(lane: str, name: str, endpoint: str, partition: Partition, start: int, end: int) -> Document:

@@ -119,6 +119,8 @@ BESIDE: Collections = {
     RANGES: CollectionSpec(
         validator=object_schema(
             required={**_PROGRESS, "lane": _STRING, "topic": _STRING, "partition": _WHOLE, "end": _WHOLE},
+            # Only changes of these origins, with a higher number.
+            optional={"after": {"bsonType": "array", "items": _OBJECT}},
         ),
         indexes=((("endpoint", 1),),),
     ),

@@ -148,6 +148,7 @@ def test_endpoints_are_tested_disabled_and_what_was_given_up_is_sent_again(watch
 
         page.get_by_role("button", name=f"Disable: {there.url}").click()
         expect(page.locator("#endpoints tbody")).to_contain_text("disabled by request")
+        expect(page.locator("#disabled-endpoints")).to_contain_text("1 endpoint disabled")
         page.get_by_role("button", name=f"Enable: {there.url}").click()
         expect(page.locator("#endpoints tbody .pill")).to_have_text("enabled")
         new = page.locator("#endpoints").get_by_role("button", name="New secret")

@@ -319,6 +319,29 @@ def test_a_replay_comes_before_what_is_new(world: World, there: Receiver) -> Non
     assert marked == set(ids)
 
 
+def test_a_replay_after_a_place_sends_what_follows_it_and_leaves_what_is_queued(
+    world: World, there: Receiver
+) -> None:
+    made = world.create(there.url)
+    ids = world.publish("ada", "bob", "ada", "bob")
+    world.fold()
+    with world.sending():
+        wait_for("deliveries", arrived(there, ids))
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    third = there.received[there.ids.index(ids[2])].headers
+    there.received.clear()
+    later = world.publish("ada")
+    world.fold()
+    place = {third["kith-origin"]: int(third["kith-number"])}
+    name, _ = world.endpoints.replay(made.endpoint, Since(after=place))
+    world.endpoints.replay(made.endpoint, Since(after={"relations@1/kith.relations/9": 1}))
+    with world.sending():
+        wait_for("what follows", arrived(there, [ids[3], *later]))
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    assert sorted(there.ids) == sorted([ids[3], *later]), "once"
+    assert {each.headers.get("kith-replay") for each in there.received} == {name}
+
+
 def test_an_endpoint_may_begin_in_the_past(world: World, there: Receiver) -> None:
     ids = world.publish("ada", "bob")
     world.fold()

@@ -127,3 +127,7 @@ def test_an_expression_that_grows_without_end_fails(expression: str) -> None:
     check(expression)
     with pytest.raises(BadExpression, match="steps"):
         evaluate(expression, {"data": [1, 2, 3]})
+
+
+def test_a_literal_in_the_old_way_of_writing_is_an_expression() -> None:
+    assert evaluate("kind == `view`", {"kind": "view"}) is True

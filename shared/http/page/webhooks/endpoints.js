@@ -25,7 +25,8 @@ export function endpoints(whose) {
     create();
   } }, h("label", {}, "Address", url), h("fieldset", {}, h("legend", {}, "It gets changes of"), boxes.map(([, box, text]) =>
     h("label", {}, box, ` ${text}`))), h("button", { type: "submit", class: "main" }, "Add an endpoint"));
-  list.body.before(line.element, fresh.element);
+  const stopped = h("p", { class: "failed", id: "disabled-endpoints" });
+  list.body.before(stopped, line.element, fresh.element);
   list.body.after(h("details", { id: "add-endpoint" }, h("summary", {}, "Add an endpoint"), form));
 
   async function act(work, done) {
@@ -96,6 +97,10 @@ export function endpoints(whose) {
     const now = JSON.stringify(items);
     if (now === drawn) return;
     drawn = now;
+    // Nobody else may be told: that an endpoint is disabled is sent to others of its owner's only.
+    const off = items.filter((each) => each.state === "disabled").length;
+    stopped.replaceChildren(...(off ? [`${plural(off, "endpoint")} disabled: ${off === 1 ? "it gets" : "they get"} nothing until `
+      + "somebody enables them. Nothing is lost meanwhile."] : []));
     shelved.replaceChildren(items.length ? table(`${plural(items.length, "endpoint")}. Waiting: to be sent, or sent again. `
       + "Given up: after ten attempts.", ["Address", "Gets", "State", "Waiting", "Given up", ""], items.map(row), "hooks")
       : h("p", { class: "note" }, `None of ${whose} yet. An endpoint gets each change as a signed POST, in order.`));
