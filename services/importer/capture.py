@@ -28,6 +28,9 @@ class ChangeLog(Protocol):
 
     def lag(self) -> int: ...
 
+    def keep(self) -> None:
+        """Called again and again: see that the offsets last, also of partitions without news."""
+
     def commit(self, positions: Mapping[Partition, int]) -> None: ...
 
 
@@ -78,6 +81,8 @@ class Capture:
         """
         with Window(self.publisher) as window:
             while True:
+                if self.publisher is not None:
+                    log.keep()
                 records = log.poll(_POLL_MS)
                 if records:
                     self._take(records, window)

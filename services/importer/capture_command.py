@@ -62,6 +62,14 @@ def capture_command(
             show_default=False,
         ),
     ] = None,
+    new: Annotated[
+        bool,
+        typer.Option(
+            "--new",
+            help="Nothing was read under this name before: begin with what the topics still hold. Without it, a "
+            "topic whose first records are gone and that has no position is refused.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read and check every change, publish and commit nothing.")
     ] = False,
@@ -91,7 +99,7 @@ def capture_command(
     report = Captured()
     try:
         translate = Translator(load(mapping), snapshots)
-        session = _Session(settings, topic, name or mapping.stem, rejected_to, translate, report, dry_run)
+        session = _Session(settings, topic, name or mapping.stem, rejected_to, translate, report, dry_run, new)
         session.follow() if follow else session.run()
     except (ConfigurationError, Unavailable) as error:
         typer.echo(f"kith capture: {printable_lines(str(error))}", err=True)
@@ -111,6 +119,7 @@ class _Session:
     translate: "Translator"
     report: "Captured"
     dry_run: bool
+    new: bool
 
     def run(self, follow: bool = False) -> None:
         from services.importer.capture import Capture
@@ -125,7 +134,7 @@ class _Session:
         with (
             nullcontext() if dry else open_vault(settings) as vault,
             nullcontext() if dry else closing(kafka_publisher(settings)) as publisher,
-            closing(change_log(settings, f"capture.{self.name}", self.topics)) as log,
+            closing(change_log(settings, f"capture.{self.name}", self.topics, self.new)) as log,
             Rejects(self.rejects, added=True) as rejects,
             _Line(self.report) as line,
         ):
@@ -161,10 +170,10 @@ def kafka_publisher(settings: "Settings") -> "Publisher":
     return open_publisher(settings)
 
 
-def change_log(settings: "Settings", name: str, topics: list[str]) -> "CommittedLog":
+def change_log(settings: "Settings", name: str, topics: list[str], new: bool) -> "CommittedLog":
     from shared.kafka.python_client.committed import CommittedLog
 
-    return CommittedLog(settings, name, topics)
+    return CommittedLog(settings, name, topics, new=new)
 
 
 class _Line:

@@ -186,6 +186,8 @@ class Inflow:
                 await asyncio.sleep(_delay(failures))
             else:
                 self.problem = None
+                if failures:
+                    log.info("the server answers again", extra={"queue": self.queue})
                 return done
 
     async def _blocking(self, function: Callable[..., T], *arguments: Any) -> T:

@@ -46,7 +46,9 @@ class PartitionState:
         self.progress = Progress()
         self.trimmed = False
         self.paused = False
+        #: Failures in a row, and the server that was last unavailable.
         self.failures = 0
+        self.unavailable = ""
         #: Races lost in a row, and when the first of them was lost.
         self.races = 0
         self.racing_since = 0.0
@@ -201,6 +203,7 @@ class PartitionState:
         fresh = PartitionState(self.partition, self.position)
         fresh.progress = self.progress
         fresh.failures, fresh.interrupted, fresh.most = self.failures, self.interrupted, self.most
+        fresh.unavailable = self.unavailable
         fresh.moved_at, fresh.settled_at = self.moved_at, self.settled_at
         return fresh
 

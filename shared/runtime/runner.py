@@ -6,7 +6,6 @@ retried. Any other error stops the runner, with nothing committed.
 """
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,14 +17,12 @@ from shared.contracts.errors import Fenced, Stale, Unavailable
 from shared.runtime.observer import NullObserver, Observer
 from shared.runtime.partition_state import InFlightCommit, InlineExecutor, PartitionState
 from shared.runtime.protocols import OutboxBatch, Partition, Polled, Projection, Publisher, Reader, Slice, Store
+from shared.runtime.recovery import Recovery
 from shared.runtime.slice_fold import SliceFold
 
 log = logging.getLogger(__name__)
 
-_FIRST_DELAY, _LONGEST_DELAY, _RECLAIM_DELAY = 0.1, 5.0, 1.0
-# A race may be lost to a transaction that a dead process left open. It lasts until its session expires, and a
-# while more.
-_QUICK_RACES, _MOST_RACING_SECONDS = 10, 300.0
+_RECLAIM_DELAY = 1.0
 _MAX_SLICE_BYTES = 4 * 1024 * 1024
 _MAX_BACKLOG_BYTES = 32 * 1024 * 1024
 _GLANCE_SECONDS = 0.005
@@ -76,6 +73,7 @@ class Runner:
         self._clock = clock
         self._committer = committer or InlineExecutor()
         self._observer = observer or NullObserver()
+        self._recovery = Recovery(clock, slice_events)
         self._partitions: dict[Partition, PartitionState] = {}
         self._looked_at = 0.0
         #: Read by observers on other threads.
@@ -114,6 +112,7 @@ class Runner:
                 # be polled: no records, no group membership, no stop. The others have their turn in the next step.
                 self._partitions[state.partition] = self._partitions.pop(state.partition)
                 break
+        self._recovery.report(self._partitions.values())
         self._record_log_ends()
 
     def _enter(self, step: str, partition: Partition | None = None) -> None:
@@ -146,6 +145,7 @@ class Runner:
         for partition in polled.assigned:
             position = f"{self._projection.name}@{self._projection.version}/{partition}"
             self._partitions[partition] = PartitionState(partition, position)
+        self._recovery.rebalanced(polled, self._partitions.values())
 
     def _advance(self, state: PartitionState) -> bool:
         """Do what can be done at once. Returns False when a server is unavailable."""
@@ -156,11 +156,12 @@ class Runner:
                 self._work(state)
         except Unavailable as error:
             self._interrupted(state, error)
-            self._postpone(self._reclaim(state) if self.doing.step == "commit" else state, error)
+            step = self.doing.step
+            self._recovery.postpone(self._reclaim(state) if step == "commit" else state, step, error)
             return False
         except Stale as error:
             self._interrupted(state, error)
-            self._retry_smaller(state, error)
+            self._recovery.retry_smaller(state, error)
         except Fenced as error:
             self._interrupted(state, error)
             # Another process has claimed the partition. Claim it back if the group still assigns it to this one.
@@ -177,28 +178,10 @@ class Runner:
         fresh = self._partitions[state.partition] = state.reset()
         return fresh
 
-    def _retry_smaller(self, state: PartitionState, error: Stale) -> None:
-        """Retry with fewer events: mongod also reports a conflict when a transaction does not fit its cache."""
-        if state.races == 0:
-            state.racing_since = self._clock()
-        state.races += 1
-        if self._clock() - state.racing_since > _MOST_RACING_SECONDS:
-            raise RuntimeError(f"{state.partition}: lost {state.races} races in a row: {error}") from error
-        state.most = max(1, min(state.most or self._slice_events, self._slice_events) // 2)
-        delay = min(_FIRST_DELAY * 2.0 ** max(0, min(state.races - _QUICK_RACES, 16)), _LONGEST_DELAY)
-        state.retry_at = self._clock() + delay * random.random()
-
     def _interrupted(self, state: PartitionState, error: Exception) -> None:
         state.interrupted = (self.doing.step, str(error))
         state.fold = None
         self._observer.interrupted(state.partition, self.doing.step, error)
-
-    def _postpone(self, state: PartitionState, error: Unavailable) -> None:
-        delay = min(_FIRST_DELAY * 2.0 ** min(state.failures, 16), _LONGEST_DELAY)
-        state.failures += 1
-        state.retry_at = self._clock() + delay
-        level = logging.WARNING if state.failures == 1 else logging.DEBUG
-        log.log(level, "%s: waiting for a server: %s", state.partition, error)
 
     def _open(self, state: PartitionState) -> None:
         """Claim the partition, publish what earlier owners left in its outbox, and begin to read it. Publishing is

@@ -90,11 +90,18 @@ class Worker:
             os.kill(os.getpid(), signal.SIGTERM)
 
     def _build_with_retry(self) -> Runner | None:
+        started, said = time.monotonic(), ""
         while not self._stop.is_set():
             try:
-                return self._build()
+                built = self._build()
             except Unavailable as error:
                 self._waiting_for = str(error)
-                log.warning("waiting for a server: %s", error)
+                level = logging.DEBUG if said == self._waiting_for else logging.WARNING
+                said = self._waiting_for
+                log.log(level, "waiting for a server: %s", error)
                 self._stop.wait(1.0)
+            else:
+                if said:
+                    log.info("the servers answer after %.0f s", time.monotonic() - started)
+                return built
         return None

@@ -81,6 +81,40 @@ def test_what_retention_deleted_unread_is_told(real_settings: Settings, topic: s
         opened(real_settings, topic)
 
 
+def delete(settings: Settings, topic: str, before: int) -> None:
+    """What retention does."""
+    with closing(KafkaAdminClient(**connection(settings))) as admin:
+        admin.delete_records({TopicPartition(topic, 0): before})
+
+
+def test_a_position_that_kafka_has_forgotten_skips_nothing_in_silence(real_settings: Settings, topic: str) -> None:
+    with closing(opened(real_settings, topic)) as log:
+        log.keep()
+    with closing(KafkaAdminClient(**connection(real_settings))) as admin:
+        admin.delete_groups([f"{real_settings.group}.capture.shop"])
+    # All is still there, and what is read twice does no harm.
+    with closing(opened(real_settings, topic)) as log:
+        assert log.lag() == 9
+    delete(real_settings, topic, 5)
+    with pytest.raises(ConfigurationError, match=r"has no position of the group .* begins at 5.* --new"):
+        opened(real_settings, topic)
+
+
+def test_a_new_capture_begins_with_what_there_is_and_then_goes_on(real_settings: Settings, topic: str) -> None:
+    delete(real_settings, topic, 5)
+    with closing(CommittedLog(real_settings, "capture.shop", [topic], new=True)) as log:
+        assert log.lag() == 4
+        log.keep()
+    # It has a position from its first moment, with nothing read yet.
+    with closing(opened(real_settings, topic)) as log:
+        assert log.lag() == 4
+        records = log.poll(10_000)
+        log.keep()
+        log.commit({records[0].partition: records[0].offset + 1})
+    with closing(opened(real_settings, topic)) as log:
+        assert log.lag() == 3
+
+
 def test_a_missing_topic_is_told(real_settings: Settings) -> None:
     with pytest.raises(Unavailable, match="has no topic absent"):
         opened(real_settings, "absent")

@@ -141,6 +141,9 @@ class MemoryChanges:
     def lag(self) -> int:
         return len(self._left)
 
+    def keep(self) -> None:
+        """Nothing forgets these."""
+
     def commit(self, positions: Mapping[Partition, int]) -> None:
         self.commits.append(dict(positions))
 

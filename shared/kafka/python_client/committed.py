@@ -15,17 +15,25 @@ from shared.settings import Settings
 
 _LOOK_SECONDS = 30.0
 _MOST_RECORDS = 500
+#: Kafka forgets the offset of a group without members (``offsets.retention.minutes``) seven days after its commit
+#: by default.
+_KEEP_SECONDS = 3_600.0
 
 
 class CommittedLog:
-    """All partitions of ``topics``, from the committed offsets of the group ``<group>.<name>``, or from the
-    beginning. No other member is waited for: whoever reads the same again does no harm."""
+    """All partitions of ``topics``, from the committed offsets of the group ``<group>.<name>``. Where there is
+    none, from the beginning, as long as the log still has its own: Kafka may have forgotten the offset, and
+    deleted what it stood at. With ``new`` it is a new reading, and begins with what there is. No other member is
+    waited for: whoever reads the same again does no harm."""
 
-    def __init__(self, settings: Settings, name: str, topics: Sequence[str]) -> None:
-        """Raises ConfigurationError, also where retention has deleted what was not read yet, and Unavailable, also
-        when a topic is missing."""
+    def __init__(self, settings: Settings, name: str, topics: Sequence[str], *, new: bool = False) -> None:
+        """Raises ConfigurationError, also where retention has, or may have, deleted what was not read yet, and
+        Unavailable, also when a topic is missing."""
         self._topics = list(topics)
-        self._group = f"{settings.group}.{name}"
+        self._group, self._new = f"{settings.group}.{name}", new
+        #: What all before is done: where each partition was begun, and then what was committed.
+        self._done: dict[TopicPartition, int] = {}
+        self._kept_at: float | None = None
         self._assigned: set[TopicPartition] = set()
         self._looked_at = 0.0
         self._consumer = open_consumer(
@@ -76,6 +84,15 @@ class CommittedLog:
         offsets = {TopicPartition(*partition): OffsetAndMetadata(n, "", -1) for partition, n in positions.items()}
         with reaching_brokers():
             self._consumer.commit(offsets)
+        self._done |= {tp: offset.offset for tp, offset in offsets.items()}
+
+    def keep(self) -> None:
+        """Commit where all before is done, at first and then once an hour: also of a partition without news, Kafka
+        must not forget it. Raises Unavailable and ConfigurationError."""
+        if self._kept_at is not None and time.monotonic() - self._kept_at < _KEEP_SECONDS:
+            return
+        self.commit({Partition(tp.topic, tp.partition): offset for tp, offset in self._done.items()})
+        self._kept_at = time.monotonic()
 
     def close(self) -> None:
         self._consumer.close(autocommit=False, timeout_ms=5_000)
@@ -91,7 +108,10 @@ class CommittedLog:
             return
         with reaching_brokers():
             places = {tp: self._consumer.position(tp) for tp in self._assigned}
-            places |= {tp: self._start(tp) for tp in added}
+            begun = {tp: self._start(tp) for tp in added}
+        self._done |= begun
+        self._kept_at = None
+        places |= begun
         self._assigned |= set(added)
         self._consumer.assign(list(self._assigned))
         for tp, offset in places.items():
@@ -102,6 +122,13 @@ class CommittedLog:
         end: int = self._consumer.end_offsets([tp])[tp]
         committed: int | None = self._consumer.committed(tp)
         if committed is None:
+            if first > 0 and not self._new:
+                raise ConfigurationError(
+                    f"{tp.topic}/{tp.partition}: Kafka has no position of the group {self._group}, and the log "
+                    f"begins at {first}. If nothing was read under this --name before, say --new. Otherwise Kafka "
+                    "has forgotten it, and records may be gone that were not read: take a new snapshot, and "
+                    "read it under another --name, with --new"
+                )
             return first
         if not first <= committed <= end:
             raise ConfigurationError(
