@@ -1,5 +1,5 @@
-"""`kith paths`, `neighbours`, `central`, `communities`, `campaign`: the intelligence service holds the graph, and
-its job finds communities."""
+"""`kith paths`, `neighbours`, `central`, `communities`, `campaign`: through the intelligence service, which holds
+the graph, and whose job finds communities."""
 
 import json
 import sys
