@@ -73,6 +73,42 @@ PLACES = {
         DATA,
         "Show whom a provider should call today: its consumers by churn risk, expected value and affinity.",
     ),
+    "affinity": Place(
+        "services.cli.recommend",
+        "affinity_command",
+        DATA,
+        "Show one consumer and one provider: what they have, how near they are otherwise, and why.",
+    ),
+    "paths": Place(
+        "services.cli.graph",
+        "paths_command",
+        DATA,
+        "Show how two consumers or providers are connected: the path of the fewest relationships.",
+    ),
+    "neighbours": Place(
+        "services.cli.graph",
+        "neighbours_command",
+        DATA,
+        "Show who is around a consumer or provider: its strongest relationships.",
+    ),
+    "central": Place(
+        "services.cli.graph",
+        "central_command",
+        DATA,
+        "Show who is central: by PageRank, or by the number of relationships.",
+    ),
+    "communities": Place(
+        "services.cli.graph",
+        "communities_command",
+        DATA,
+        "Show communities: who has more to do with each other than with the rest; or the members of one.",
+    ),
+    "campaign": Place(
+        "services.cli.graph",
+        "campaign_command",
+        DATA,
+        "Make lists of providers for many consumers at once, so that every provider is shown.",
+    ),
     "evaluate": Place(
         "services.cli.evaluate",
         "evaluate_command",

@@ -1,4 +1,4 @@
-"""`kith recommend`, `kith similar` and `kith next`: from the stored relationships, without a running service."""
+"""`kith recommend`, `similar`, `next` and `affinity`: from the stored relationships, without a running service."""
 
 import json
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,7 +25,20 @@ _ASKING: Options = {
         Annotated[str | None, typer.Option(help="Only relations of this kind.", show_default=False)],
         None,
     ),
+    "weights": (
+        Annotated[
+            str | None, typer.Option(help="Weights of kinds, as in purchase:2,view:0.1.", show_default=False)
+        ],
+        None,
+    ),
+    "half_life_months": (
+        Annotated[
+            float | None, typer.Option(help="Half-life in place of the configured one.", show_default=False)
+        ],
+        None,
+    ),
     "beta": (Annotated[float | None, typer.Option(min=0, max=1, help="How far popularity is taken out.")], None),
+    "explain": (Annotated[bool, typer.Option(help="Show the reasons, too.")], True),
     "purpose": (
         Annotated[
             str | None, typer.Option(help="Only consumers who have granted this purpose.", show_default=False)
@@ -103,6 +116,37 @@ def next_command(
         typer.echo(json.dumps(found))
     else:
         _show_calls(found)
+
+
+@taking(**{name: option for name, option in _ASKING.items() if name != "limit"})
+def affinity_command(
+    consumer: Annotated[str, typer.Argument(help="The consumer's id.", show_default=False)],
+    provider: Annotated[str, typer.Argument(help="The provider's id.", show_default=False)],
+    **options: Any,
+) -> None:
+    """Show one consumer and one provider: what they have, how near they are otherwise, and why.
+
+    Reads all stored relationships of the tenant first, as of now; with many, ask the intelligence service instead.
+    """
+    from pydantic import BaseModel
+
+    from services.intelligence.parameters import PairQuery
+    from shared.http.paths import QueryId
+
+    class Pair(BaseModel):
+        consumer: QueryId
+        provider: QueryId
+
+    pair = _query(Pair, {"consumer": consumer, "provider": provider})
+    query = _query(PairQuery, options)
+    found = _asked(
+        options["tenant"],
+        lambda questions, caller: questions.affinity(caller, pair.consumer, pair.provider, query),
+    )
+    if options["as_json"]:
+        typer.echo(json.dumps(found))
+    else:
+        _show_pair(found)
 
 
 def _of_either(similar: bool, options: dict[str, Any]) -> None:
@@ -220,6 +264,33 @@ def _because(answer: dict[str, Any], walked: int) -> str:
     return ", ".join([*parts, *terms])
 
 
+def _risk(probability: float) -> str:
+    """Two digits: small ones differ, too."""
+    return f"{float(f'{probability * 100:.2g}'):g}%"
+
+
+def _show_pair(found: dict[str, Any]) -> None:
+    import shutil
+
+    from services.cli.report_table import pairs
+    from shared.observability.terminal import printable
+
+    named = f" ({found['name']})" if found.get("name") else ""
+    strength, score = found["strength"], found["score"]
+    of = f"{found['rank']:,} of {found['candidates']:,}" if found["rank"] is not None else ""
+    shown = [
+        ("consumer", found["consumer_id"], True),
+        ("provider", f"{found['provider_id']}{named}", True),
+        ("strength", "no relationship" if strength is None else f"{strength:.3g}", True),
+        ("score", f"none: {found['reason']}" if score is None else f"{score:.4g}", score is not None),
+        *([("rank", of, True)] if of else []),
+        *([("because", _because(found, 1), False)] if found.get("because") else []),
+    ]
+    width = shutil.get_terminal_size((80, 24)).columns
+    for line in pairs([(label, printable(value), whole) for label, value, whole in shown], width):
+        typer.echo(line)
+
+
 def _show_calls(found: dict[str, Any]) -> None:
     from rich.console import Console
 
@@ -234,7 +305,7 @@ def _show_calls(found: dict[str, Any]) -> None:
         Row(
             [
                 each["consumer_id"],
-                f"{each['risk']:.0%}",
+                _risk(each["risk"]),
                 f"{each['expected_weight']:.3g}"
                 if currency is None
                 else major(each["expected_value_minor"], currency),

@@ -114,7 +114,8 @@ def _layout(columns: Sequence[Column], rows: Sequence[Row], width: int) -> _Layo
         min(wanted[at], max(_longest_word([column.name, *_cells(rows, at)]), 1)) if column.wrap else wanted[at]
         for at, column in enumerate(columns)
     ]
-    kept = list(range(len(columns)))
+    # A column without any value says nothing.
+    kept = [at for at, column in enumerate(columns) if column.rank == 9 or not rows or any(_cells(rows, at))]
     while _total([least[at] for at in kept]) > width:
         droppable = [at for at in kept if columns[at].rank < 9]
         if not droppable:

@@ -8,7 +8,7 @@ the file.
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, repeat
 from typing import NamedTuple
 
 from services.importer.csv_rows import Cells, Refused
@@ -71,6 +71,8 @@ class Widths:
 
     def judged(self, record: Cells) -> Whole | Misfit:
         cells, width = record.cells, len(self.names)
+        if len(cells) == width and self._usual(width):
+            return Whole(record, cells, False)
         found = fit(cells, self.names, self.needed)
         if found is None:
             return Misfit(record, misfit(len(cells), self.names))
@@ -99,6 +101,10 @@ def whole_rows(records: Iterable[Cells | Refused], widths: Widths) -> Iterator[W
     """The rows in their order. Where a line break may have cut one in two, both parts are misfits."""
     before: Whole | Misfit | Refused | None = None
     for after in chain(_judged(records, widths), [None]):
+        if isinstance(before, Whole) and isinstance(after, Whole):
+            yield before
+            before = after
+            continue
         if isinstance(before, Whole) and isinstance(after, Misfit) and _one_row(before, after, widths):
             yield Misfit(before.record, f"may go on in line {after.record.number}, which is no row of its own")
         elif before is not None:
@@ -115,15 +121,14 @@ def _one_row(row: Whole, part: Misfit, widths: Widths) -> bool:
 
 def _judged(records: Iterable[Cells | Refused], widths: Widths) -> Iterator[Whole | Misfit | Refused]:
     ahead: deque[Cells | Refused] = deque()
-    for record in records:
-        if isinstance(record, Cells):
-            widths.see(record.cells)
-        ahead.append(record)
-        if len(ahead) > _AHEAD:
-            yield _of(ahead.popleft(), widths)
-    for record in ahead:
-        yield _of(record, widths)
-
-
-def _of(record: Cells | Refused, widths: Widths) -> Whole | Misfit | Refused:
-    return widths.judged(record) if isinstance(record, Cells) else record
+    for record in chain(records, repeat(None)):
+        if record is not None:
+            if isinstance(record, Cells):
+                widths.see(record.cells)
+            ahead.append(record)
+            if len(ahead) <= _AHEAD:
+                continue
+        elif not ahead:
+            return
+        first = ahead.popleft()
+        yield widths.judged(first) if isinstance(first, Cells) else first

@@ -2,6 +2,7 @@
 
 import codecs
 from collections.abc import Iterable
+from functools import lru_cache
 
 from services.importer import charsets
 
@@ -61,6 +62,7 @@ def _was_utf8(text: str, encoding: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=64)
 def _is_single(encoding: str) -> bool:
     try:
         return len("é".encode(encoding)) == 1

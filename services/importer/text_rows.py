@@ -91,7 +91,7 @@ def _csv(
         raise MappingError(f"{file.path}: line {file.header_row}, which is the header by header_row, is empty")
     if isinstance(header, Refused):
         raise MappingError(f"{file.path}: line {header.number}, the header, {header.detail}")
-    names = tuple(name.strip() for name in file.columns or (header.cells if header else ()))
+    names = tuple(unwrapped(name.strip()) for name in file.columns or (header.cells if header else ()))
     if file.header and (header is None or not any(names)):
         raise MappingError(f"{file.path}: has no header line")
     if not clean(*names):
@@ -122,7 +122,8 @@ def _csv_rows(
             yield BadRow(number, "columns", detail, [shown(cell) for cell in cells])
             continue
         short += found.short
-        fields = {name: unwrapped(cell) for name, cell in zip(names, found.cells, strict=True) if name}
+        texts = list(map(unwrapped, found.cells)) if '="' in "".join(cells) else found.cells
+        fields = {name: text for name, text in zip(names, texts, strict=True) if name}
         if clean(*cells) and not encoding.misread(cells, file.encoding):
             yield Row(number, fields)
         else:

@@ -372,6 +372,7 @@ def test_an_option_that_would_do_nothing_is_refused(world: ExportsWorld, path: s
 
 def test_the_options_that_each_resource_has(world: ExportsWorld) -> None:
     assert "kind" in ask(world, "Relations('=ada:=1+2')", select="kind", format="json").json()
+    assert ask(world, "Relations('=ada:=1+2')/rating/$value", {"Accept": "text/plain"}).text == "5"
     assert ask(world, "", format="json").status_code == 200
     assert ask(world, "$metadata", format="xml").status_code == 200
     assert ask(world, "$metadata", format="json").status_code == 406

@@ -143,7 +143,8 @@ class _Feed:
         check_options(self._given, answers.asked_for(resource))
         if resource.count:
             return self._count(resource)
-        style = self._style()
+        # A raw value is text, whatever form of JSON a client would accept.
+        style = Style() if resource.raw else self._style()
         return self._entities(resource, style) if resource.key is None else self._entity(resource, style)
 
     def _style(self) -> Style:

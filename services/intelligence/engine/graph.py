@@ -8,7 +8,7 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from math import fsum, inf, log2
+from math import fsum
 from typing import TypeVar
 
 import numpy as np
@@ -154,22 +154,6 @@ class Graph:
         decay = _decay(question.half_life, 1 << int(ages.max()).bit_length())
         # The cells of an edge are added one after the other, in the order of kinds and months.
         return summed(edges, amounts * decay[ages], len(words))
-
-    def logarithms(self, words: NDArray[np.uint64], question: Question) -> list[float]:
-        """log2 of the strengths of some edges as of a fixed month; minus infinity for those that weigh nothing.
-        They tell apart strengths that are too small beside each other for ``relative``."""
-        found = []
-        for word in words.tolist():
-            parts = [
-                (cell.month / question.half_life, weight * cell.amount)
-                for cell in self.cells.cells(word)
-                if (weight := question.weights.get(cell.kind, 1.0)) > 0
-            ]
-            # The largest exponent is taken out first: 2 to the power of centuries overflows.
-            top = max((exponent for exponent, _ in parts), default=0.0)
-            total = fsum(weight * 2.0 ** (exponent - top) for exponent, weight in parts)
-            found.append(top + log2(total) if total else -inf)
-        return found
 
     def mask(self, side: Side, ids: frozenset[str]) -> NDArray[np.bool_]:
         """Which numbers of a side are among ``ids``."""

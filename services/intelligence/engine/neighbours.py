@@ -10,6 +10,9 @@ from services.intelligence.engine.ranking import best
 from services.intelligence.engine.recommend import popular
 from services.intelligence.engine.walk import known_strengths, words_of
 
+# Below this part of the strongest, a double begins to lose digits.
+_LEAST = 2.0**-900
+
 
 def neighbours(
     graph: Graph,
@@ -98,13 +101,17 @@ def _in_order(
     if among is not None:
         row, words = row[among[row]], words[among[row]]
     known = graph.names[other(side)].ids
-    ids = [known[node] for node in row.tolist()]
-    # Not by the strengths that are shown: as of another month, all of them may be too large or too small.
-    strengths = graph.relative(words, question)
-    chosen = best(strengths, ids, limit)
-    if len(chosen) < limit:
-        least = np.flatnonzero(strengths == 0)
-        logarithms = graph.logarithms(words[least], question)
-        rest = sorted(zip(logarithms, least.tolist(), strict=True), key=lambda each: (-each[0], ids[each[1]]))
-        chosen += [at for _, at in rest[: limit - len(chosen)]]
-    return [int(each) for each in row[chosen]]
+    # Not by the strengths that are shown: as of another month, all of them may be too large or too small. Those
+    # that are too small beside the strongest are compared among themselves.
+    chosen: list[int] = []
+    while len(chosen) < limit and len(row):
+        wanted = limit - len(chosen)
+        strengths = graph.relative(words, question)
+        top = float(strengths.max())
+        if not top:  # they weigh nothing
+            chosen += sorted(row.tolist(), key=known.__getitem__)[:wanted]
+            break
+        strengths[strengths < top * _LEAST] = 0
+        chosen += row[best(strengths, [known[node] for node in row.tolist()], wanted)].tolist()
+        row, words = row[strengths == 0], words[strengths == 0]
+    return chosen

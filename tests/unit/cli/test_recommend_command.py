@@ -61,3 +61,34 @@ def test_the_provider_who_calls_is_found_in_any_spelling(kith: Any) -> None:
     found = json.loads(kith("next", "--provider", DECOMPOSED, "--json"))
     assert found["consumers"] > 0
     assert found == json.loads(kith("next", "--provider", COMPOSED, "--json"))
+
+
+def test_one_pair(kith: Any) -> None:
+    found = json.loads(kith("affinity", DECOMPOSED, DECOMPOSED, "--json"))
+    assert found == json.loads(kith("affinity", COMPOSED, COMPOSED, "--json"))
+    assert found["consumer_id"] == found["provider_id"] == COMPOSED
+    shown = kith("affinity", COMPOSED, COMPOSED)
+    assert all(word in shown for word in ("strength", "score", "rank", f"of {found['candidates']}", "because"))
+    assert "because" not in kith("affinity", COMPOSED, COMPOSED, "--no-explain")
+    unknown = kith("affinity", "nobody", "p1")
+    assert "no relationship" in unknown
+    assert "none: nobody with this id has a relationship" in " ".join(unknown.split())
+
+
+def test_options_of_strength_and_reasons_are_those_of_the_api(kith: Any) -> None:
+    plain = json.loads(kith("recommend", "--consumer", "c1", "--json"))
+    assert all("because" in item for item in plain["items"])
+    given = ("--weights", "purchase:0", "--half-life-months", "1", "--no-explain")
+    found = json.loads(kith("recommend", "--consumer", "c1", "--json", *given))
+    assert found["as_of"]["half_life_months"] == 1
+    assert found["as_of"]["weights"]["purchase"] == 0
+    assert not any("because" in item for item in found["items"])
+    for command in (["similar", "--provider", "p1"], ["next", "--provider", "p1"], ["affinity", "c1", "p1"]):
+        assert json.loads(kith(*command, "--json", *given))["as_of"]["half_life_months"] == 1
+
+
+def test_columns_that_are_empty_are_left_out_and_small_risks_differ(kith: Any) -> None:
+    assert "name" not in kith("recommend", "--provider", "p1").splitlines()[0].split()
+    assert [recommend._risk(risk) for risk in (0.0, 0.00123, 0.0456, 0.5, 0.99949, 1.0)] == [
+        *("0%", "0.12%", "4.6%", "50%", "100%", "100%"),
+    ]

@@ -33,6 +33,7 @@ def pairs(mapping: Path) -> list[tuple[str, str]]:
         ("sep=\t\nwho\twhere\nc\tp\n", ""),
         ("sep=;;\nwho;where\nc;p\n", ""),
         (";who;;where;;\n1;c;;p;;\n", 'delimiter = ";"'),
+        ('="who";="where"\n="c";="p"\n', 'delimiter = ";"'),
         ("who;where;;\nc;p;\n", 'delimiter = ";"'),
         ("who;where;\nc;p\n", 'delimiter = ";"'),
         ("who;where;note\nc;p\n", 'delimiter = ";"'),

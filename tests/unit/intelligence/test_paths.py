@@ -2,6 +2,7 @@
 
 import random
 from collections import defaultdict
+from dataclasses import replace
 from itertools import pairwise
 from math import isfinite, prod
 
@@ -116,3 +117,12 @@ def test_the_strongest_are_so_as_of_any_month() -> None:
         assert [edge.provider_id for edge in of_ada.edges] == [f"p{number}" for number in range(5)]
         assert [edge.consumer_id for edge in of_p0.edges] == ["ada", "c7", "c6", "c5", "c4"]
         assert all(isfinite(edge.strength) for edge in (*of_ada.edges, *of_p0.edges))
+        every = neighbours(graph, "provider", "p0", replace(question, limit=20))
+        assert every is not None
+        assert [edge.consumer_id for edge in every.edges] == [
+            "ada",
+            *(f"c{number}" for number in range(7, -1, -1)),
+        ]
+    weightless = neighbours(graph, "provider", "p0", Question("2026-03", {"k": 0.0}, limit=3))
+    assert weightless is not None
+    assert [edge.consumer_id for edge in weightless.edges] == ["ada", "c0", "c1"]

@@ -198,7 +198,7 @@ export function view(main) {
           if (!items.length) return null;
           shelves.next.replaceChildren(table(`Start with one of the ${
             plural(items.length, "provider")} with the most relationships`, ["Provider",
-            "Relationships"], items.map((item) => [link("provider", item.id, item.name), counted(item.relationships)])));
+            "Relationships"], items.map((item) => [link("provider", item.id, item.name), people(item.relationships)])));
           return [shelves.next];
         }).then((found) => mine === given && found?.items.length === 0
           && parts.next.say("Type the id of a consumer or provider above."));
