@@ -6,7 +6,7 @@
 set -eu
 cd "$(dirname "$0")"
 folder=${1:-secrets}
-users="ingest relations analytics privacy exports intelligence webhooks apps rabbitmq cassandra postgres operator admin"
+users="ingest relations analytics privacy exports intelligence webhooks apps rabbitmq cassandra postgres operator backup admin"
 kith=10001 mongo=999 kafka=1000
 umask 077
 mkdir -p "$folder"

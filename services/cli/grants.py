@@ -18,7 +18,7 @@ from kafka.errors import KafkaError
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
-from services.cli.privileges import kafka_acls, mongo_roles
+from services.cli.privileges import BACKUP, kafka_acls, mongo_roles
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import Topics
 from shared.kafka.python_client.opening import opened
@@ -56,7 +56,8 @@ def passwords_in(folder: Path, services: Mapping[str, object]) -> dict[str, str]
 
 
 def apply(settings: Settings, folder: Path) -> list[str]:
-    """Give each service and the operator a user with its least privileges, and the password of its file.
+    """Give each service and the operator a user with its least privileges, and the password of its file. The user
+    of backups is made where there is a password for it.
 
     ``settings`` are an administrator's of both servers. What exists is brought up to date, so that a new version's
     privileges and new passwords are applied by another call. ACLs are only added: Kafka has no list of one's own.
@@ -64,7 +65,10 @@ def apply(settings: Settings, folder: Path) -> list[str]:
     """
     _, mongo = servers_of(settings)
     roles = mongo_roles(settings.database)
-    passwords = passwords_in(folder, roles)
+    wanted = {
+        user: each for user, each in roles.items() if user != BACKUP or (folder / f"{user}.password").exists()
+    }
+    passwords = passwords_in(folder, wanted)
     _in_mongo(mongo, settings.database, roles, passwords)
     _in_kafka(settings, passwords)
     return [user_of(service) for service in passwords]
@@ -86,7 +90,8 @@ def _grant(
     roles: Mapping[str, list[dict[str, Any]]],
     passwords: Mapping[str, str],
 ) -> None:
-    for service, privileges in roles.items():
+    for service in passwords:
+        privileges = roles[service]
         name = user_of(service)
         verb = "updateRole" if _knows(client, database, "rolesInfo", name) else "createRole"
         client[database].command(verb, name, privileges=privileges, roles=[])
@@ -120,8 +125,8 @@ def _in_kafka(settings: Settings, passwords: Mapping[str, str]) -> None:
                     permission_type=ACLPermissionType.ALLOW,
                     resource_pattern=ResourcePattern(ResourceType[acl.kind], acl.name),
                 )
-                for service, granted in acls.items()
-                for acl in granted
+                for service in passwords
+                for acl in acls[service]
                 for operation in acl.operations
             ]
         )

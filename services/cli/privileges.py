@@ -20,8 +20,9 @@ from shared.access.event_days import COLLECTION as EVENT_DAYS
 from shared.access.key_uses import COLLECTION as KEY_USES
 from shared.access.keys_mongo import COLLECTION as API_KEYS
 from shared.contracts.findings import FINDINGS
+from shared.contracts.services import PROJECTIONS as FOLDING
 from shared.contracts.services import SERVICES, ServiceSpec
-from shared.contracts.topics import INPUTS, OUTPUTS, WRAPPED_KEYS, Topics
+from shared.contracts.topics import AUDIT, INPUTS, OUTPUTS, WRAPPED_KEYS, Topics
 from shared.erasure.derived import GRAPH_NODES, OUTCOMES
 from shared.mongo.restores import RESTORES
 from shared.mongo.store import OUTBOX, POSITIONS
@@ -45,6 +46,16 @@ _KEEP = (*_CHANGE, *_PREPARE)
 _TOPIC_CHANGES = ("CREATE", "ALTER", "DESCRIBE_CONFIGS", "ALTER_CONFIGS")
 #: The user who runs the commands.
 OPERATOR = "operator"
+#: The user of `kith backup` and `kith restore`, which copy and replace everything.
+BACKUP = "backup"
+_REPLACE = (
+    *_CHANGE,
+    "createCollection",
+    "dropCollection",
+    "createIndex",
+    "listIndexes",
+    "bypassDocumentValidation",
+)
 
 
 class Acl(NamedTuple):
@@ -189,7 +200,8 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
     # What is to be published to the topic of wrapped keys is noted there.
     for service in (OPERATOR, *(name for name, spec in SERVICES.items() if spec.seals)):
         granted[service][UNPUBLISHED_KEYS] = ("find", "insert", "remove")
-    return {
+    everything = {"db": database, "collection": ""}
+    roles = {
         service: [
             {"resource": {"db": database, "collection": ""}, "actions": ["listCollections"]},
             *(
@@ -199,6 +211,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
         ]
         for service, collections in granted.items()
     }
+    return {**roles, BACKUP: [{"resource": everything, "actions": ["listCollections", *_REPLACE]}]}
 
 
 def kafka_acls(topics: Topics, group: str) -> dict[str, list[Acl]]:
@@ -212,6 +225,13 @@ def kafka_acls(topics: Topics, group: str) -> dict[str, list[Acl]]:
                 ("READ", "WRITE", "DESCRIBE", *_TOPIC_CHANGES),
             )
             for short in (*INPUTS, *OUTPUTS, WRAPPED_KEYS)
+        ],
+        BACKUP: [
+            *_topics(topics, "READ", (*INPUTS, *OUTPUTS, WRAPPED_KEYS)),
+            # That a backup was taken, or restored.
+            *_topics(topics, "WRITE", (AUDIT,)),
+            # To see that no worker runs.
+            *(Acl("GROUP", f"{group}.{name}", ("DESCRIBE",)) for name in FOLDING),
         ],
     }
 

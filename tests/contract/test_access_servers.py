@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,15 +17,19 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 from typer.testing import CliRunner
 
+from services.backup.files import read_manifest
+from services.backup.log import check_positions, record_ends
 from services.cli.__main__ import app
-from services.cli.privileges import OPERATOR
+from services.cli.privileges import BACKUP, OPERATOR
 from shared.access.audit_mongo import MongoAuditLog
 from shared.access.verify import verify
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.services import CORE
+from shared.erasure.ledger import read_ledger
 from shared.kafka.clients import open_publisher
 from shared.runtime.dead_letters import document
 from shared.runtime.protocols import Document, Partition, Record
+from shared.settings import Settings
 from shared.vault import rotation
 from tests.support.documents import SITE, of
 from tests.support.end_to_end import fields, message
@@ -266,6 +271,35 @@ def test_the_commands_work_for_an_operator(
     assert kith("status")["documents"]["consumers"] >= 2
     kith("rebuild", "analytics", "--once")
     assert kith("audit", "verify")["flaws"] == []
+
+
+@works
+def test_backups_have_a_user_of_their_own(
+    secured: Secured, clients: Clients, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in secured.environment(BACKUP).items():
+        monkeypatch.setenv(name, value)
+    clients.send(upserted("c6"))
+    clients.wait("relations", "/v1/consumers/c6", has(personal={"name": NAME}))
+    folder = tmp_path / "backup"
+    made = CliRunner().invoke(app, ["backup", str(folder)])
+    assert made.exit_code == 0, (made.output, made.exception)
+    # It sees the members of the groups, and would replace a running system otherwise.
+    refused = CliRunner().invoke(app, ["restore", str(folder), "--replace"])
+    assert "are still running" in str(refused.exception or refused.output)
+    # What a restore does once they are stopped, in a collection that nobody uses.
+    settings, manifest = Settings(), read_manifest(folder)
+    check_positions([], manifest.topics, settings)
+    assert read_ledger(settings) is not None
+    assert record_ends(settings, {})
+    with ExitStack() as stop:
+        database = secured.database_of(login_of(BACKUP), stop)
+        database.create_collection("scratch", validator={"a": {"$exists": True}})
+        database.scratch.insert_many([{"b": 1}], bypass_document_validation=True)
+        database.scratch.create_index("b")
+        database.drop_collection("scratch")
+        with pytest.raises(OperationFailure):
+            database.client.admin.command("usersInfo")
 
 
 def end(secured: Secured, topic: str) -> int:

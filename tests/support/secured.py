@@ -16,7 +16,7 @@ import httpx
 from pymongo import MongoClient
 
 from services.cli.grants import apply, user_of
-from services.cli.privileges import OPERATOR
+from services.cli.privileges import BACKUP, OPERATOR
 from shared.access.keys import ApiKeys
 from shared.access.keys_mongo import MongoKeys
 from shared.contracts.services import CORE, SERVICES
@@ -34,7 +34,7 @@ from tests.support.waiting import PATIENCE_SECONDS, Deadline
 
 ROOT = Path(__file__).parents[2]
 ADMIN = ("admin", "the-password-of-an-administrator")
-USERS = (*SERVICES, OPERATOR)
+USERS = (*SERVICES, OPERATOR, BACKUP)
 TOPICS = Topics("kith")
 Login = tuple[str, str]
 

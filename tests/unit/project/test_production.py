@@ -15,7 +15,7 @@ import yaml
 from services.analytics.dashboard.pages import ASKED
 from services.apps.portal.pages import NAMED
 from services.cli.grants import passwords_in, user_of
-from services.cli.privileges import OPERATOR
+from services.cli.privileges import BACKUP, OPERATOR
 from shared.contracts.services import CONNECTORS, CORE, EVERYWHERE, SERVICES
 from shared.runtime.deadline import STOP_SECONDS
 from shared.settings import SECRETS, Settings
@@ -27,7 +27,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text())
 BASE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 #: What runs Kith's own code.
-OWN = [*SERVICES, "setup", "kith"]
+OWN = [*SERVICES, "setup", "kith", "backup"]
 
 each_service = pytest.mark.parametrize("name", SERVICES)
 
@@ -116,8 +116,16 @@ def test_pages_are_told_where_the_apis_are_and_those_where_the_pages_are() -> No
     assert {environment_of(name, Path("/secrets"))["KITH_KEYS_TOPIC"] for name in OWN} == {"off"}
 
 
+def test_a_backup_is_written_into_a_folder_of_the_machine_by_a_user_of_its_own() -> None:
+    container = CONTAINERS["backup"]
+    assert container["volumes"] == ["${KITH_BACKUPS:-./backups}:/backups"]
+    assert container["profiles"] == ["command"]
+    assert set(container["secrets"]) == {"backup.password", "backup.mongo", "ca.crt"}
+    assert container["environment"]["KITH_KAFKA_USERNAME"] == user_of(BACKUP)
+
+
 def test_the_job_has_every_user_s_password() -> None:
-    users = {f"{name}.password" for name in (*SERVICES, OPERATOR)}
+    users = {f"{name}.password" for name in (*SERVICES, OPERATOR, BACKUP)}
     assert users == set(CONTAINERS["setup"]["secrets"]) - {"admin.password", "admin.mongo", "ca.crt"}
 
 
@@ -127,7 +135,7 @@ def test_the_script_makes_every_secret_and_leaves_what_is_there(tmp_path: Path) 
     assert set(COMPOSE["secrets"]) == set(found) - {"ca.key"}
     for name, stated in COMPOSE["secrets"].items():
         assert stated == {"file": f"${{KITH_SECRETS:-./secrets}}/{name}"}
-    assert set(passwords_in(tmp_path, dict.fromkeys((*SERVICES, OPERATOR))))
+    assert set(passwords_in(tmp_path, dict.fromkeys((*SERVICES, OPERATOR, BACKUP))))
     assert len(FileKeys(tmp_path / "master.key").known()) == 1
     open_to_all = [name for name in found if (tmp_path / name).stat().st_mode & (stat.S_IROTH | stat.S_IRGRP)]
     assert open_to_all == ["ca.crt"]

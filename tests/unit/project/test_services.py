@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 
-from services.cli.privileges import OPERATOR, kafka_acls, mongo_roles
+from services.cli.privileges import BACKUP, OPERATOR, kafka_acls, mongo_roles
 from services.cli.rebuild import rebuild_app
 from services.rebuild.context import NAMES, projection_of
 from shared.access.guard import Access
@@ -81,7 +81,7 @@ def test_a_service_with_the_gate_of_erasures_may_read_what_that_compares(name: s
 
 
 def test_nobody_else_has_a_role() -> None:
-    assert set(mongo_roles("kith")) == set(kafka_acls(Topics(), "kith")) == {*SERVICES, OPERATOR}
+    assert set(mongo_roles("kith")) == set(kafka_acls(Topics(), "kith")) == {*SERVICES, OPERATOR, BACKUP}
 
 
 @each_service
@@ -157,7 +157,7 @@ def test_a_page_names_every_service(page: str) -> None:
 
 def test_the_least_rights_of_each_user_are_stated_once() -> None:
     rows = re.findall(r"^\| (\w+) \|", (ROOT / "docs/how-to/least-rights.md").read_text(), re.MULTILINE)
-    assert sorted(rows) == sorted(["service", *SERVICES, OPERATOR])
+    assert sorted(rows) == sorted(["service", *SERVICES, OPERATOR, BACKUP])
 
 
 @each_service
