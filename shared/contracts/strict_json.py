@@ -77,6 +77,8 @@ def check(raw: bytes, within: str | None = None) -> None:
     )
     try:
         value = decoder.decode(raw.decode())
+        if faults or b"\\u" in raw:
+            _raise_at(value, base)
     except RecursionError:
         raise InvalidEvent("not_json", "is nested too deeply", within) from None
     except UnicodeDecodeError:
@@ -84,8 +86,6 @@ def check(raw: bytes, within: str | None = None) -> None:
     except json.JSONDecodeError as error:
         # The message quotes nothing of the input, except the character after a backslash.
         raise InvalidEvent("not_json", f"{error.msg} at character {error.pos}", within) from None
-    if faults or b"\\u" in raw:
-        _raise_at(value, base)
 
 
 def inexact(text: str) -> str | None:

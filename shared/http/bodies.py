@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import ExitStack
 from typing import Any
 
-import orjson
 from fastapi import HTTPException, Request
 
 from shared.contracts.errors import InvalidEvent
@@ -22,6 +21,7 @@ from shared.http.shares import Share
 from shared.http.work import blocking
 
 _JSON = re.compile(r"application/(json|[^;]+\+json)\s*(;.*)?", re.ASCII | re.IGNORECASE)
+_NO_JSON = "the body has to be JSON in UTF-8, without a byte order mark"
 #: A larger body is looked through on a thread.
 _SMALL_BYTES = 65536
 
@@ -29,12 +29,14 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 async def refuse_ambiguous(request: Request) -> None:
-    """Raise HTTPException (422) for a JSON body with a repeated member, an inexact number or half of a character:
-    as an event's is, so that no two readers understand it differently; and for one that does not say that it is
-    JSON, of which the route's parser would only say that it is no object. What is no JSON at all that parser
-    reports. Within a request only."""
+    """Raise HTTPException (422) for a body that is no strict JSON in UTF-8, or has a repeated member, an inexact
+    number or half of a character: as an event's is, so that no two readers understand it differently; and for one
+    that does not say that it is JSON, of which the route's parser would only say that it is no object. That parser
+    reads UTF-16, a byte order mark and NaN as well, so nothing is left to it. Within a request only."""
     raw = await request.body()
-    if raw and not _JSON.fullmatch(request.headers.get("content-type", "")):
+    if not raw:
+        return  # which the route's parser reports, where it needs one
+    if not _JSON.fullmatch(request.headers.get("content-type", "")):
         raise HTTPException(422, "the body is JSON, and has to be sent as such: Content-Type: application/json")
     try:
         if len(raw) > _SMALL_BYTES:
@@ -42,17 +44,20 @@ async def refuse_ambiguous(request: Request) -> None:
         else:
             check(raw)
     except InvalidEvent as error:
-        if error.reason != "not_json":
-            raise HTTPException(422, f"{error.field}: {error.detail}" if error.field else error.detail) from None
+        detail = f"{error.field}: {error.detail}" if error.field else error.detail
+        raise HTTPException(422, f"{_NO_JSON}: {detail}" if error.reason == "not_json" else detail) from None
 
 
 async def json_of(request: Request) -> Any:
-    """The JSON body of a request; None where it is none. Call ``refuse_ambiguous`` before."""
-    raw = await request.body()
-    try:
-        return await blocking(orjson.loads, raw) if len(raw) > _SMALL_BYTES else orjson.loads(raw)
-    except orjson.JSONDecodeError:
+    """The JSON body of a request, exactly as its route gets it; None without one. Call ``refuse_ambiguous``
+    before. Raises HTTPException (422)."""
+    if not await request.body():
         return None
+    try:
+        # The request keeps the value, and the route gets the same: two readers could differ.
+        return await request.json()
+    except (ValueError, RecursionError):
+        raise HTTPException(422, f"{_NO_JSON}: it is nested too deeply, or cannot be read") from None
 
 
 def too_large() -> Refusal:

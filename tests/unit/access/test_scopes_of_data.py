@@ -200,6 +200,60 @@ def test_what_a_body_declares_is_held_before_the_route_runs(
     assert (found.status_code, word in found.text) == (status, True), found.text
 
 
+MAIL = '{"parts": [{"purpose": "mail"}]}'
+SPELLINGS = {
+    "as it is": (MAIL.encode(), 403),
+    "with another name of the encoding": (MAIL.encode(), 403),
+    "with spaces": (b" \n" + MAIL.encode() + b"\r\t ", 403),
+    "with escapes in the name": (MAIL.replace("parts", r"\u0070arts").encode(), 403),
+    "with a byte order mark": (b"\xef\xbb\xbf" + MAIL.encode(), 422),
+    "in UTF-16": (MAIL.encode("utf-16"), 422),
+    "in UTF-16, without a mark": (MAIL.encode("utf-16-le"), 422),
+    "in UTF-32": (MAIL.encode("utf-32-be"), 422),
+    "with NaN": (MAIL.replace("{", '{"x": NaN, ', 1).encode(), 422),
+    "with Infinity deep within": (MAIL.replace("{", '{"x": [{"y": -Infinity}], ', 1).encode(), 422),
+    "with half of a character": (MAIL.replace("{", r'{"x": "\ud800", ', 1).encode(), 422),
+    "with a second object": (MAIL.encode() + b"{}", 422),
+    "with the member twice": (MAIL.replace("{", '{"parts": [], ', 1).encode(), 422),
+    "large": (MAIL.encode() + b" " * 70_000, 403),
+    # Readers differ in how deep they read.
+    **{
+        f"{depth} deep": (MAIL.replace("{", '{"x": ' + "[" * depth + "]" * depth + ", ", 1).encode(), 0)
+        for depth in (700, 850, 1000, 1100, 5000)
+    },
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_the_guard_sees_of_a_body_what_the_route_sees(spelling: str) -> None:
+    app, reached = FastAPI(), list[Chosen]()
+    secure(app, Access(tokens=Bearers()))
+
+    @app.post("/v1/chosen")
+    @needs(INTELLIGENCE)
+    def chosen(body: Chosen) -> dict[str, int]:
+        reached.append(body)
+        return {"limit": body.limit}
+
+    content, status = SPELLINGS[spelling]
+    kinds = ["application/json", "application/merge-patch+json"]
+    if spelling == "with another name of the encoding":
+        kinds = ["application/json; charset=utf-16", "application/json;charset=latin-1"]
+
+    async def answers() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://kith") as client:
+            credential = {"Authorization": f"Bearer {INTELLIGENCE}//"}
+            return [
+                await client.post("/v1/chosen", content=content, headers={**credential, "Content-Type": kind})
+                for kind in kinds
+            ]
+
+    for answer in asyncio.run(answers()):
+        assert answer.status_code in ({status} if status else {403, 422}), answer.text
+    assert not reached
+
+
 @pytest.mark.parametrize(
     ("member", "scope"), [({"purpose": "mail"}, CONSUMERS), ({"category": "bar"}, RELATIONS)], ids=str
 )

@@ -1,6 +1,7 @@
 """What two readers could read in two ways is refused, by name, and alike at the door and in Kafka."""
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
@@ -280,3 +281,12 @@ def test_an_exponent_beyond_all_bounds_is_refused_quickly() -> None:
     assert inexact("1e-99999999999999999999") is not None
     assert inexact("0." + "1" * 30_000) is not None
     check(b'{"a": 5e-324, "b": 1.7976931348623157e308}')
+
+
+def test_no_depth_is_an_error_of_its_own() -> None:
+    deepest = 0
+    for depth in [*range(600, 1000, 3), 5000, 50_000]:
+        with suppress(InvalidEvent):
+            check(rb'{"a":' * depth + rb'"\u0041"' + b"}" * depth)
+            deepest = depth
+    assert deepest < 50_000

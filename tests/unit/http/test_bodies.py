@@ -11,15 +11,17 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import Request
+from fastapi.params import Body
 
 from shared.access.guard import Access
+from shared.access.routes import GuardedRoute
 from shared.contracts.limits import MAX_BODY_BYTES, Most, Owner
 from shared.http.bodies import Room, with_limits
 from shared.http.caller import SCOPES, Caller
 from shared.http.limits import Limits
 from shared.http.server import Refusal
 from shared.http.shares import Share
-from tests.support.routes import Found, bare, every_route
+from tests.support.routes import Found, api_routes, bare, every_route
 
 OWNER = Owner("acme", "1")
 
@@ -166,7 +168,55 @@ def test_other_bodies_that_are_understood_in_two_ways_are_refused_too() -> None:
     for content in (rb'{"reason": "\ud800"}', b'{"reason": 1e400}', b'{"reason": 123456789012345678901}'):
         assert sent(found, app, content, "application/json").status_code == 422
     answer = sent(found, app, b"{not json", "application/json")
-    assert answer.json()["errors"], "its own parser says where it is none"
+    assert answer.json()["detail"].endswith("at character 1"), "it says where it is none"
+
+
+#: What a lenient reader takes, and a strict one does not: the guard must not leave it to the route.
+LENIENT = {
+    "a byte order mark": b'\xef\xbb\xbf{"reason": "x"}',
+    "a byte order mark, and a member twice": b'\xef\xbb\xbf{"reason": "x", "reason": "y"}',
+    "UTF-16": '{"reason": "x"}'.encode("utf-16"),
+    "UTF-16, little": '{"reason": "x"}'.encode("utf-16-le"),
+    "UTF-16, big": '{"reason": "x"}'.encode("utf-16-be"),
+    "UTF-32": '{"reason": "x"}'.encode("utf-32"),
+    "UTF-32, little": '{"reason": "x"}'.encode("utf-32-le"),
+    "UTF-32, big": '{"reason": "x"}'.encode("utf-32-be"),
+    "half of a character in UTF-8": b'{"reason": "\xed\xa0\x80"}',
+    "no UTF-8": b'{"reason": "\xff"}',
+    "NaN": b'{"reason": NaN}',
+    "Infinity": b'{"reason": "x", "a": [-Infinity, Infinity]}',
+    "NaN alone": b"NaN",
+    "more than one value": b'{"reason": "x"} {}',
+    "a letter behind it": b'{"reason": "x"}x',
+    "a NUL behind it": b'{"reason": "x"}\0',
+    "nothing but a space": b" ",
+    "a comment": b'{"reason": "x" /* y */}',
+    "nesting beyond all stacks": b'{"reason": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+}
+
+
+@pytest.mark.parametrize("found", [found for found in with_body() if takes_body(found)], ids=str)
+def test_no_operation_of_any_service_reads_what_the_guard_could_not(found: Found) -> None:
+    if found.path in OWN_PARSERS:
+        return
+    app = bare(Access(Anybody(), Anybody()))[found.service]
+    kinds = ["application/json"] * len(LENIENT) + [
+        "application/merge-patch+json",
+        "application/json;charset=utf-16",
+    ]
+    for kind, content in zip(kinds, [*LENIENT.values(), *[LENIENT["UTF-16"]] * 2], strict=True):
+        answer = sent(found, app, content, kind)
+        assert answer.status_code == 422, (content[:80], answer.text)
+        assert answer.json()["detail"].startswith("the body has to be JSON in UTF-8, without"), answer.text
+    for kind in ("text/plain", "", "application/octet-stream"):
+        assert "Content-Type: application/json" in sent(found, app, b"{}", kind).json()["detail"]
+
+
+def test_every_body_goes_through_the_guard() -> None:
+    for app in bare(Access()).values():
+        for route in api_routes(app):
+            assert isinstance(route, GuardedRoute), f"{route.path} reads its body itself"
+            assert route.body_field is None or isinstance(route.body_field.field_info, Body)
 
 
 @pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", "application/json2", ""])
