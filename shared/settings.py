@@ -32,7 +32,7 @@ Shared = Annotated[str, AfterValidator(_shared_out)]
 
 
 def _json_or_nothing(value: object) -> object:
-    """A setting in JSON that compose leaves empty."""
+    """A setting in JSON, of which a blank is nothing."""
     if not isinstance(value, str):
         return value
     try:
@@ -52,7 +52,13 @@ SECRETS = ("kafka_password", "mongo", "cassandra", "audit_key", "postgres", "amq
 class Settings(BaseSettings):
     """Settings of a Kith process. ``kith settings`` prints them with their description and current value."""
 
-    model_config = SettingsConfigDict(env_prefix="KITH_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="KITH_",
+        # As `KITH_THREADS=` in a file of compose, which passes it on: it is not set.
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+    )
 
     @classmethod
     def settings_customise_sources(

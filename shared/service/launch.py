@@ -54,7 +54,8 @@ def read_settings() -> "Settings":
 
     try:
         # A secret whose file the environment names is stated, too.
-        said = {name.upper().removesuffix("_FILE") for name in os.environ} | {name.upper() for name in os.environ}
+        set_ones = {name.upper() for name, value in os.environ.items() if value}
+        said = set_ones | {name.removesuffix("_FILE") for name in set_ones}
         return Settings(
             **{name: it for name, it in _defaults.get()().items() if f"KITH_{name.upper()}" not in said}
         )
