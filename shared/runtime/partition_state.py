@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from shared.runtime.protocols import Claim, OutboxBatch, Outcome, Partition, Progress, Record
 from shared.runtime.slice_fold import SliceFold
@@ -46,9 +46,11 @@ class PartitionState:
         self.progress = Progress()
         self.trimmed = False
         self.paused = False
-        #: Failures in a row, and the server that was last unavailable.
+        #: Failures in a row.
         self.failures = 0
-        self.unavailable = ""
+        #: The servers that were last unavailable: to publish (``publish``), and to all else (``store``). What is
+        #: stored meanwhile says nothing of a server to which the same batches are sent again.
+        self.unavailable: dict[Literal["publish", "store"], str] = {}
         #: Races lost in a row, and when the first of them was lost.
         self.races = 0
         self.racing_since = 0.0
@@ -109,6 +111,9 @@ class PartitionState:
         if moved or not self._uncommitted:
             self.failures = 0
             self.interrupted = None
+            self.unavailable.pop("store", None)
+        # It is opened when all is published that there was.
+        self.unavailable.pop("publish", None)
         self._start = self._next = start
 
     def receive(self, records: Sequence[Record]) -> None:
@@ -184,6 +189,7 @@ class PartitionState:
         self.progress = stored.after
         self.failures = self.races = 0
         self.interrupted = None
+        self.unavailable.pop("store", None)
         self.moved_at = time.monotonic()
         if not self.unsent and self.unsettled is None:
             self.settled_at = self.moved_at
@@ -203,7 +209,7 @@ class PartitionState:
         fresh = PartitionState(self.partition, self.position)
         fresh.progress = self.progress
         fresh.failures, fresh.interrupted, fresh.most = self.failures, self.interrupted, self.most
-        fresh.unavailable = self.unavailable
+        fresh.unavailable = dict(self.unavailable)
         fresh.moved_at, fresh.settled_at = self.moved_at, self.settled_at
         return fresh
 
@@ -211,6 +217,7 @@ class PartitionState:
         """Mark the sent batches as published."""
         self.failures = 0
         self.interrupted = None
+        self.unavailable.pop("publish", None)
         self.settled_at = time.monotonic()
         self.published += [batch.id for batch in self.sent]
         self.sent, self.unsettled = [], None

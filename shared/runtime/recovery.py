@@ -34,10 +34,13 @@ class Recovery:
         """Try the partition again later, and ever later while it fails."""
         delay = min(_FIRST_DELAY * 2.0 ** min(state.failures, 16), _LONGEST_DELAY)
         state.failures += 1
-        state.unavailable = _server_of(step, error)
+        server = _server_of(step, error)
+        known = server in state.unavailable.values()
+        # What MongoDB refuses between two publications is the deletion of what is published.
+        state.unavailable["publish" if step == "publish" and server != "MongoDB" else "store"] = server
         state.retry_at = self._clock() + delay
-        self._outages.setdefault(state.unavailable, self._clock())
-        level = logging.WARNING if state.failures == 1 else logging.DEBUG
+        self._outages.setdefault(server, self._clock())
+        level = logging.DEBUG if known else logging.WARNING
         log.log(level, "%s: waiting for a server: %s", state.partition, error)
 
     def retry_smaller(self, state: PartitionState, error: Stale) -> None:
@@ -81,7 +84,7 @@ def _named(partitions: Iterable[Partition]) -> str:
 
 
 def _suffered(partitions: Iterable[PartitionState]) -> set[str]:
-    return {state.unavailable for state in partitions if state.failures}
+    return {server for state in partitions for server in state.unavailable.values()}
 
 
 def _server_of(step: str, error: Unavailable) -> str:

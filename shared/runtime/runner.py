@@ -220,6 +220,7 @@ class Runner:
         elif state.published and not state.backlog and state.clear_at <= self._clock():
             self._store.clear(state.published)
             state.published = []
+            state.unavailable.pop("store", None)
 
     def _start_fold(self, state: PartitionState) -> None:
         self._enter("fold", state.partition)

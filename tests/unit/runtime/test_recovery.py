@@ -4,9 +4,10 @@ import logging
 
 import pytest
 
+from shared.contracts.errors import Unavailable
 from shared.runtime.protocols import Partition
 from tests.support.builders import TOPICS, MemoryKith
-from tests.support.runner import steps, views
+from tests.support.runner import PatientPublisher, steps, take_over, views
 
 
 def lines(caplog: pytest.LogCaptureFixture, part: str) -> list[str]:
@@ -28,6 +29,42 @@ def test_the_end_of_an_outage_is_said_once_and_not_for_each_partition(caplog: py
     steps(kith, 5)
     [said] = lines(caplog, "answers again")
     assert said.startswith("MongoDB answers again after ")
+
+
+def test_a_server_that_takes_nothing_yet_does_not_answer_again(caplog: pytest.LogCaptureFixture) -> None:
+    """What is stored meanwhile says nothing of Kafka, nor what is published of MongoDB."""
+    caplog.set_level(logging.INFO)
+    kith = MemoryKith(partitions=1)
+    publisher = PatientPublisher(kith.log)
+    kith.publisher = publisher
+    take_over(kith)
+    kith.publish(views(30))
+    steps(kith, 4)
+    # Nobody acknowledges the first batch; the same is sent again while more is stored.
+    publisher.waiting.popleft()[0].set_exception(Unavailable("no broker acknowledged"))
+    steps(kith, 1)
+    assert lines(caplog, "waiting for a server: no broker acknowledged")
+    stored = len(kith.store.outbox)
+    kith.publish(views(36)[30:])
+    steps(kith, 3)
+    assert publisher.waiting
+    assert not lines(caplog, "answers again")
+    assert len(kith.store.outbox) >= stored
+    # Then MongoDB is away, too, while what was sent arrives.
+    kith.store.available = False
+    steps(kith, 2)
+    publisher.answer()
+    steps(kith, 2)
+    assert [line.split(" after ")[0] for line in lines(caplog, "answers again")] == ["Kafka answers again"]
+    kith.store.available = True
+    for _ in range(60):
+        steps(kith, 1)
+        while publisher.waiting:
+            publisher.answer()
+    assert [line.split(" after ")[0] for line in lines(caplog, "answers again")] == [
+        "Kafka answers again",
+        "MongoDB answers again",
+    ]
 
 
 def test_an_outage_that_others_take_over_has_no_end_here(caplog: pytest.LogCaptureFixture) -> None:
