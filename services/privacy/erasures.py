@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 #: Longest lifetime of a cache entry: of data keys in the vault; answers of the relations API expire earlier.
 CACHE_SECONDS = LIFE_SECONDS + 1.0
+_SAID_AGAIN = timedelta(hours=1)
 
 STEPS: Mapping[str, str] = {
     "accepted": "the erasure is in Kafka, or was requested there",
@@ -56,7 +57,8 @@ class Erasures:
     ) -> None:
         self._stores, self._receipts, self._clock, self._applications = stores, receipts, clock, told
         self._requests = stores.database.get_collection(REQUESTS, write_concern=DURABLE)
-        self._waiting_for: list[str] = []
+        #: When the log last named a sink that erasures wait for.
+        self._said: dict[str, datetime] = {}
 
     def ask(self, tenant: str, consumer_id: str, mode: Mode) -> Document:
         """Record the request of an erasure. A repeated request changes nothing: ``asked`` is the time of the
@@ -80,10 +82,20 @@ class Erasures:
         requests = {person: self._request(person, records) for person, records in known.items()}
         evidence = Evidence(self._stores, {person: request["mode"] for person, request in requests.items()})
         reading = _Counting(self._stores)
-        return [
-            self._told(request, self._steps(request, evidence.steps(person), reading))
-            for person, request in requests.items()
-        ]
+        steps = {
+            person: self._steps(request, evidence.steps(person), reading) for person, request in requests.items()
+        }
+        self._say([name for request in requests.values() for name in request.get("sinks", ())])
+        return [self._told(request, steps[person]) for person, request in requests.items()]
+
+    def _say(self, lacking: Sequence[str]) -> None:
+        """Log the sinks that erasures wait for, each once an hour: they are looked at again and again, and one
+        waits for other sinks than the next."""
+        now = self._clock()
+        names = list(dict.fromkeys(lacking))
+        if any(name not in self._said or now - self._said[name] >= _SAID_AGAIN for name in names):
+            log.info("erasures wait for %s: is one of them given up, its page says what to do", ", ".join(names))
+            self._said.update(dict.fromkeys(names, now))
 
     def _known(self, tenant: str, ids: Sequence[str]) -> dict[Person, list[Document]]:
         """The records of each erasure, of all spellings of the consumer's id."""
@@ -140,7 +152,8 @@ class Erasures:
             "settled" in request or self._forgotten(request, counting)
         )
         if all(steps.values()) and "settled" not in request:
-            request["sinks"] = self._lacking(request, counting)
+            # It may be for ever, if nobody runs one of them any more.
+            request["sinks"] = counting.lacking(request["marks"])
         steps["sinks"] = all(steps.values()) and not request.get("sinks")
         steps["applications"] = all(steps.values()) and (
             "settled" in request or counting.told(request["marks"], request["tenant"], request["erasure"])
@@ -150,14 +163,6 @@ class Erasures:
         waited = self._clock() - request["settled"] if "settled" in request else timedelta(0)
         steps["caches"] = all(steps.values()) and waited >= timedelta(seconds=CACHE_SECONDS)
         return steps
-
-    def _lacking(self, request: Document, counting: "_Counting") -> list[str]:
-        """The sinks that the erasure waits for. It may be for ever, if nobody runs one any more."""
-        lacking = counting.lacking(request["marks"])
-        if lacking and lacking != self._waiting_for:
-            log.info("erasures wait for %s: is one of them given up, its page says what to do", ", ".join(lacking))
-        self._waiting_for = lacking
-        return lacking
 
     def _forgotten(self, request: Document, counting: "_Counting") -> bool:
         """Whether all processes of intelligence have followed the same changes. Then what they stored of the

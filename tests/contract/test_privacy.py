@@ -1,6 +1,7 @@
 """Erasing, correcting and exporting over HTTP, on a real MongoDB, in this process."""
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from services.intelligence.engine.question import Side
 from services.intelligence.outcomes.store import OutcomeStore
 from services.intelligence.schema import COLLECTIONS as INTELLIGENCE
 from services.privacy.erasures import CACHE_SECONDS, STEPS
+from services.privacy.schema import REQUESTS
 from services.relations.fact_documents import without_digest
 from shared.access.apps import compliance
 from shared.access.apps.model import App
@@ -121,6 +123,48 @@ def test_an_erasure_waits_for_every_sink_that_was_ever_run(services: Services) -
             )
     assert undone(services) == ["caches"]
     assert services.call("GET", f"/v1/erasures/{ANN}").json()["sinks"] == []
+
+
+def test_the_log_names_a_sink_that_erasures_wait_for_once_an_hour(
+    services: Services, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two erasures that wait for different sinks, looked at in turn."""
+    caplog.set_level(logging.INFO)
+    positions = services.database["positions"]
+    services.call("DELETE", "/v1/consumers/ann", params={"mode": "delete"})
+    services.relate()
+    services.count()
+    assert undone(services) == ["caches"]
+    services.database[REQUESTS].update_many({}, {"$unset": {"settled": ""}})
+    services.call("DELETE", "/v1/consumers/bob", params={"mode": "delete"})
+    services.relate()
+    services.count()
+    # Postgres has what tells of Ann, and RabbitMQ nothing.
+    ann = services.database[REQUESTS].find_one({"consumer_id": "ann"})
+    assert ann is not None
+    positions.insert_one({"_id": "rabbitmq@1/kith.relation-changes/0", "epoch": 1, "next": 0})
+    positions.insert_one(
+        {"_id": "postgres@1/kith.relation-changes/0", "epoch": 1, "next": 0, "seen": ann["marks"]}
+    )
+
+    def looked() -> list[list[str]]:
+        ids = (ANN, erasure_id("default", "bob"))
+        return [services.call("GET", f"/v1/erasures/{id}").json()["sinks"] for id in ids]
+
+    def said() -> list[str]:
+        return [line for record in caplog.records if "erasures wait for" in (line := record.getMessage())]
+
+    def named() -> list[str]:
+        return [line.removeprefix("erasures wait for ").partition(":")[0] for line in said()]
+
+    assert looked() == [["rabbitmq"], ["rabbitmq", "postgres"]]
+    for _ in range(3):
+        looked()
+        services.call("GET", "/v1/erasures")
+    assert named() == ["rabbitmq", "rabbitmq, postgres"]
+    services.wait(3601)
+    services.call("GET", "/v1/erasures")
+    assert named()[2:] == ["rabbitmq, postgres"]
 
 
 def test_an_erasure_waits_until_applications_are_about_to_be_told_and_for_no_answer_of_theirs(
