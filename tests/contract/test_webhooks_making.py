@@ -245,7 +245,8 @@ def test_a_tenant_with_much_to_read_holds_up_no_other_one(world: World) -> None:
     feed = Mock(spec=Feed)
     feed.finished_ranges.side_effect = fed.append
     feed.parts.return_value = []
-    feeding = Feeding(Queue(world.database), lambda _: feed, Mock(), SenderMetrics(new_registry()), seconds=0.0)
+    queue, metrics = Queue(world.database), SenderMetrics(new_registry())
+    feeding = Feeding(queue, lambda _: feed, Mock(), metrics, seconds=0.0, rounds_seconds=0.0)
     for _ in range(3):
         feeding.all(made)
     assert fed.count(made[3]["_id"]) == 3, "each time"
