@@ -1,38 +1,38 @@
 """Relations and profiles from CSV files, for `kith evaluate` and `kith learn`."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from services.importer.csv_rows import Dialect, Refused, read_csv
+from services.importer.csv_rows import Dialect, Refused, read_csv, stated_delimiter
 from services.importer.csv_widths import Misfit, Widths, whole_rows
 from services.importer.numbers import to_decimal
 from services.importer.row import clean
-from services.importer.values import BadValue, to_id
+from services.importer.times import to_time
+from services.importer.values import BadValue, to_id, unwrapped
 from services.intelligence.evaluation.relations import Relation, Relations
 from services.intelligence.learning.profiles import Place, Profiles
 from shared.contracts.errors import ConfigurationError
-from shared.contracts.rfc3339 import parse_day_or_time
 from shared.contracts.spelling import nfc
-
-_CSV = Dialect(",", '"')
 
 
 class _Columns(NamedTuple):
-    """``optional`` are read where the file has them. Other columns are not read."""
+    """``optional`` are read where the file has them. Others are not read: a rating, measured, does not improve a
+    ranking."""
 
     needed: tuple[str, ...]
     optional: tuple[str, ...]
 
 
-_RELATIONS = _Columns(("consumer", "provider"), ("time", "kind", "rating"))
+_RELATIONS = _Columns(("consumer", "provider"), ("time", "kind"))
 _PROFILES = _Columns(("side", "id"), ("latitude", "longitude", "categories"))
 
 
 def read_relations(path: Path) -> Relations:
-    """A CSV file with the columns consumer, provider and, if they are known, time and kind. A rating is read by
-    nobody: measured, it does not improve a ranking. Raises ConfigurationError with the line."""
+    """A CSV file with the columns consumer, provider and, if they are known, time and kind. Raises
+    ConfigurationError with the line."""
     rows = [
         Relation(
             _id(row, "consumer", place),
@@ -72,15 +72,18 @@ def read_profiles(path: Path) -> Profiles:
 
 
 def _rows(path: Path, columns: _Columns) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Each row, and where it stands. Quoting is as strict as that of `kith import`: a stray mark joins no rows."""
+    """Each row, and where it stands. Rows are as those of `kith import`: a stray mark joins none."""
     try:
         # Undecodable bytes become surrogates, so that the line can be named.
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            records = read_csv(file, _CSV)
+            first = next(file, "")
+            delimiter = stated_delimiter(first)
+            lines, start = (chain([first], file), 1) if delimiter is None else (file, 2)
+            records = read_csv(lines, Dialect(delimiter or ",", '"'), start)
             header = next(records, None)
             if isinstance(header, Refused):
                 raise ConfigurationError(f"{path}, line {header.number}, the header, {header.detail}")
-            names = [] if header is None else [name.strip() for name in header.cells]
+            names = [] if header is None else [unwrapped(name.strip()) for name in header.cells]
             _check(path, names, columns)
             widths = Widths(names, frozenset(columns.needed), remedy="write all its cells, empty ones too")
             for row in whole_rows(records, widths):
@@ -90,7 +93,7 @@ def _rows(path: Path, columns: _Columns) -> Iterator[tuple[str, Mapping[str, str
                 if not clean(*row.record.cells):
                     raise ConfigurationError(f"{place} is not CSV in UTF-8")
                 found = dict(zip(names, row.cells, strict=True))
-                yield place, {name: nfc(cell.strip()) for name, cell in found.items() if name}
+                yield place, {name: nfc(unwrapped(cell.strip()).strip()) for name, cell in found.items() if name}
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
 
@@ -98,7 +101,7 @@ def _rows(path: Path, columns: _Columns) -> Iterator[tuple[str, Mapping[str, str
 def _check(path: Path, names: list[str], columns: _Columns) -> None:
     """Raises ConfigurationError for a header without a needed column, or with one of the columns twice."""
     if not clean(*names):
-        raise ConfigurationError(f"{path}, line 1 is not CSV in UTF-8")
+        raise ConfigurationError(f"{path}: its header is not CSV in UTF-8")
     known = (*columns.needed, *columns.optional)
     if missing := [name for name in columns.needed if name not in names]:
         raise ConfigurationError(
@@ -120,9 +123,12 @@ def _id(row: Mapping[str, str], name: str, place: str) -> str:
 
 def _time(text: str, place: str) -> datetime:
     try:
-        return parse_day_or_time(text)
-    except ValueError as error:
-        raise ConfigurationError(f"{place}: time {error}") from None
+        return datetime.fromisoformat(to_time(text, zone=UTC))
+    except BadValue:
+        raise ConfigurationError(
+            f"{place}: time must be a day such as 2026-11-21 or a time such as 2026-11-21T07:00:00+01:00; without "
+            "an offset it is UTC"
+        ) from None
 
 
 def _place(latitude: str, longitude: str, place: str) -> Place:

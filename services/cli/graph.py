@@ -3,6 +3,7 @@ the graph, and whose job finds communities."""
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlencode
@@ -73,9 +74,9 @@ def paths_command(
     if _as_json(found, options):
         return
     # The relationships of a path lie between its nodes, in their order.
-    strengths = ["", *(f"{edge['strength']:.3g}" for edge in found["edges"])]
+    strengths = ["", *(_number(edge["strength"], ".3g") for edge in found["edges"])]
     rows = [
-        [node["side"], node["id"], node.get("name") or "", strength, str(node["relationships"])]
+        [node["side"], node["id"], node.get("name") or "", strength, _number(node["relationships"])]
         for node, strength in zip(found["nodes"], strengths, strict=bool(found["nodes"]))
     ]
     _show(found, rows, ["", "id", "name?", "strength#", "relationships#?"])
@@ -103,12 +104,17 @@ def neighbours_command(
         return
     names = {each["id"]: each.get("name") or "" for each in found["nodes"] if each["side"] == "provider"}
     rows = [
-        [edge["consumer_id"], edge["provider_id"], names.get(edge["provider_id"], ""), f"{edge['strength']:.3g}"]
+        [
+            edge["consumer_id"],
+            edge["provider_id"],
+            names.get(edge["provider_id"], ""),
+            _number(edge["strength"], ".3g"),
+        ]
         for edge in found["edges"]
     ]
     _show(found, rows, ["consumer", "provider", "name?", "strength#"])
     if found["omitted"]:
-        _say(f"{found['omitted']:,} more relationships are not shown.")
+        _say(f"{_number(found['omitted'])} more relationships are not shown.")
 
 
 @taking(**_PURPOSE, **_OF_SERVICE)
@@ -155,11 +161,11 @@ def communities_command(
     rows = [
         [
             each["id"],
-            str(each["consumers"]),
-            f"{each['providers']:,}",
-            ", ".join(one.get("name") or one["id"] for one in each["strongest"][:3]),
-            ", ".join(f"{one['name']} ({one['providers']:,})" for one in each["categories"][:3]),
-            ", ".join(f"{one['name']} ({one['providers']:,})" for one in each["places"][:3]),
+            _number(each["consumers"]),
+            _number(each["providers"]),
+            _listed(each["strongest"], lambda one: one.get("name") or one["id"]),
+            _listed(each["categories"], lambda one: f"{one['name']} ({_number(one['providers'])})"),
+            _listed(each["places"], lambda one: f"{one['name']} ({_number(one['providers'])})"),
         ]
         for each in found["items"]
     ]
@@ -199,8 +205,9 @@ def campaign_command(
     _show(found, rows, ["consumer", "providers…"])
     report = found["report"]
     _say(
-        f"{report['shown']:,} of {report['providers']:,} providers are in a list; without the guarantee "
-        f"{report['shown_before']:,}. The lists keep {report['kept_mean']:.1%} of the best ones' score."
+        f"{_number(report['shown'])} of {_number(report['providers'])} providers are in a list; without the "
+        f"guarantee {_number(report['shown_before'])}. The lists keep {_number(report['kept_mean'], '.1%')} of "
+        "the best ones' score."
     )
 
 
@@ -208,8 +215,20 @@ _CENTRAL = ["name?", "relationships#", "PageRank#?"]
 
 
 def _central(each: dict[str, Any]) -> list[str]:
-    rank = f"{each['pagerank']:.4g}" if each.get("pagerank") is not None else ""
-    return [each["id"], each.get("name") or "", str(each["relationships"]), rank]
+    rank = _number(each.get("pagerank"), ".4g")
+    return [each["id"], each.get("name") or "", _number(each["relationships"]), rank]
+
+
+def _number(value: Any, form: str = ",") -> str:
+    """A number in a form. One that the credential may not see (•••), and ``few``, are shown as they come."""
+    if value is None:
+        return ""
+    return format(value, form) if isinstance(value, int | float) else str(value)
+
+
+def _listed(each: Any, shown: Callable[[Any], str]) -> str:
+    """The first three of a list, which may be masked."""
+    return ", ".join(map(shown, each[:3])) if isinstance(each, list) else str(each)
 
 
 def _lines(file: Path) -> list[str]:

@@ -231,7 +231,7 @@ def _show(found: dict[str, Any], far: str) -> None:
     columns = [
         Column(far),
         Column("name", rank=2),
-        Column("score", right=True),
+        Column("score" if found["items"] else "relationships", right=True),
         Column("because", wrap=True, rank=1),
     ]
     shown = [
@@ -239,7 +239,8 @@ def _show(found: dict[str, Any], far: str) -> None:
             [
                 each[f"{far}_id"],
                 each.get("name") or "",
-                f"{each['score']:.4g}",
+                # The score of a popular one is their number, and 0 where there are few.
+                f"{each['score']:.4g}" if found["items"] else str(each["relationships"]),
                 _because(each, len(found["items"])),
             ]
         )

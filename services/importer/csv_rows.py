@@ -5,6 +5,7 @@ A lenient reader would let a stray mark join rows. Each line of the file ends up
 rejected: if a quoted cell over several lines is doubtful, each of its lines is rejected.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from typing import NamedTuple
 LONGEST_CELL = 131_072
 #: Lines of so few cells are too common in prose to be taken for rows.
 _FEW_CELLS = 2
+#: A first line that states the delimiter for Excel.
+_SEPARATOR = re.compile(r'"?sep=(.)"?\1*')
 _DOUBTFUL = "looks like a row in a quoted cell: where cells do hold such lines, set multiline = true"
 
 
@@ -23,6 +26,11 @@ class Cells(NamedTuple):
     cells: list[str]
     lines: tuple[str, ...] = ()
 
+    @property
+    def first(self) -> int:
+        """The number of its first line."""
+        return self.number - max(len(self.lines) - 1, 0)
+
 
 class Refused(NamedTuple):
     """A line that is not a row, or not certainly one."""
@@ -31,11 +39,20 @@ class Refused(NamedTuple):
     detail: str
     content: str
 
+    @property
+    def first(self) -> int:
+        return self.number
+
+
+def stated_delimiter(line: str) -> str | None:
+    """The delimiter that a first line like ``sep=;`` states."""
+    found = _SEPARATOR.fullmatch(line.rstrip("\r\n"))
+    return None if found is None else found[1]
+
 
 def apart(row: Cells, detail: str) -> Iterator[Refused]:
     """The lines of a row with the wrong number of cells, one by one: a stray mark may have joined them."""
-    first = row.number - max(len(row.lines) - 1, 0)
-    for number, line in enumerate(row.lines, first):
+    for number, line in enumerate(row.lines, row.first):
         yield Refused(number, detail, line)
 
 

@@ -2,7 +2,7 @@
 
 Spreadsheets leave out an empty last cell, and append empty ones. A lost or a doubled delimiter looks the same, and
 would merge or split cells. So another number of cells than the header's is accepted only where it is the habit of
-the file.
+the file: of the rows before one, and of the next ones behind it.
 """
 
 from collections import Counter, deque
@@ -29,10 +29,11 @@ class Whole(NamedTuple):
 
 
 class Misfit(NamedTuple):
-    """A row that is not certainly whole, and why."""
+    """A row that is not certainly whole, and why. ``by_habit``: other rows say so, and ``any_habit`` would not."""
 
     record: Cells
     detail: str
+    by_habit: bool = False
 
 
 def fit(cells: Sequence[str], names: Sequence[str], needed: frozenset[str]) -> list[str] | None:
@@ -81,9 +82,9 @@ class Widths:
             return Whole(record, found, short)
         if len(cells) == width:
             usual = max(self._seen, key=lambda number: self._seen[number])
-            return Misfit(record, f"has {width} columns, and the other rows have {usual}: {self.remedy}")
+            return Misfit(record, f"has {width} columns, and the other rows have {usual}: {self.remedy}", True)
         lost = "its last cell or a delimiter is missing" if len(cells) < width else "a delimiter may be too many"
-        return Misfit(record, f"{misfit(len(cells), self.names)}: {lost}; {self.remedy}")
+        return Misfit(record, f"{misfit(len(cells), self.names)}: {lost}; {self.remedy}", True)
 
     def _usual(self, number: int) -> bool:
         count = self._seen[number]
@@ -115,7 +116,13 @@ def whole_rows(records: Iterable[Cells | Refused], widths: Widths) -> Iterator[W
 
 
 def _one_row(row: Whole, part: Misfit, widths: Widths) -> bool:
-    """Whether both would be one row without a line break in a cell. (Those in quoted cells cut nothing.)"""
+    """Whether both would be one row without a line break in a cell. (Those in quoted cells cut nothing.)
+
+    Blanks and the sign that ends files in DOS are no part of a cell, so a line of them alone cuts off nothing. A
+    footer of one cell (``Total``) looks like the rest of the last row's last cell."""
+    match part.record.cells:
+        case [cell] if not cell.replace("\x1a", "").strip():
+            return False
     return not part.record.lines and 1 < len(row.record.cells) + len(part.record.cells) - 1 <= len(widths.names)
 
 

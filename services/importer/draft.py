@@ -83,7 +83,7 @@ def _text_options(path: Path, format: Literal["csv", "jsonl", "sqlite", "xlsx"])
         options["delimiter"] = _delimiter(text)
         rows = islice(read_csv(StringIO(text, newline=""), Dialect(options["delimiter"], '"')), _LOOKED_AT)
         options |= _below_title(
-            (row.number, sum(bool(cell.strip()) for cell in _cells(row, options["delimiter"])))
+            (row.first, sum(bool(cell.strip()) for cell in _cells(row, options["delimiter"])))
             for row in rows
             if isinstance(row, Refused) or not _SEPARATOR.fullmatch(row.cells[0])
         )

@@ -57,9 +57,9 @@ class File(Table):
     replaces its header line if it has one. ``header_row = 3`` skips what stands above the header: its line, or its
     row in Excel, from 1. ``multiline = true`` accepts line breaks in quoted cells, even if one
     of their lines looks like a row. ``short_rows = true`` accepts every row that lacks its last cell, or has empty
-    ones too many, even if most rows do not. SQLite needs ``table`` or ``query``; Excel needs ``sheet`` if several
-    are not empty. ``merged = "fill"`` reads the value of a sheet's merged cells in each of them; otherwise rows
-    that need one which is not the first are rejected. ``missing`` lists the values that mean a missing one,
+    ones too many, whatever the rows around it do. SQLite needs ``table`` or ``query``; Excel needs ``sheet`` if
+    several are not empty. ``merged = "fill"`` reads the value of a sheet's merged cells in each of them; otherwise
+    rows that need one which is not the first are rejected. ``missing`` lists the values that mean a missing one,
     besides SQL's NULL, JSON's null and Excel's empty cell. ``debezium`` is no file: ``table`` is one whose changes
     ``kith capture`` reads from Kafka.
     """

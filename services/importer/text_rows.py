@@ -3,7 +3,6 @@
 import contextlib
 import gzip
 import io
-import re
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,16 +11,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from services.importer import encoding
-from services.importer.csv_rows import Cells, Dialect, Refused, apart, read_csv
+from services.importer.csv_rows import Cells, Dialect, Refused, apart, read_csv, stated_delimiter
 from services.importer.csv_widths import Misfit, Widths, whole_rows
 from services.importer.files import File
 from services.importer.json_rows import NotJson, read_json
 from services.importer.mapping import MappingError
 from services.importer.row import BadRow, Row, Rows, above_header, clean, shown
 from services.importer.values import unwrapped
-
-#: A first line that states the delimiter for Excel.
-_SEPARATOR = re.compile(r'"?sep=(.)"?\1*')
 
 
 @contextmanager
@@ -67,13 +63,13 @@ def _csv(
     lines = _ended(lines, notes)
     first = next(lines, "")
     start, delimiter = 1, file.delimiter or ","
-    if stated := _SEPARATOR.fullmatch(first.rstrip("\r\n")):
-        if file.delimiter not in (None, stated[1]):
+    if stated := stated_delimiter(first):
+        if file.delimiter not in (None, stated):
             raise MappingError(
-                f'{file.path}: its first line says that "{stated[1]}" separates its cells, and the mapping says '
+                f'{file.path}: its first line says that "{stated}" separates its cells, and the mapping says '
                 f'"{file.delimiter}": take out delimiter, or that line'
             )
-        start, delimiter = 2, stated[1]
+        start, delimiter = 2, stated
     elif first:
         lines = chain([first], lines)
     if file.header_row is not None:
@@ -87,7 +83,7 @@ def _csv(
         start = file.header_row
     records = read_csv(lines, Dialect(delimiter, file.quote, file.multiline), start)
     header = next(records, None) if file.header else None
-    if file.header_row is not None and header is not None and header.number != file.header_row:
+    if file.header_row is not None and header is not None and header.first != file.header_row:
         raise MappingError(f"{file.path}: line {file.header_row}, which is the header by header_row, is empty")
     if isinstance(header, Refused):
         raise MappingError(f"{file.path}: line {header.number}, the header, {header.detail}")
@@ -103,7 +99,7 @@ def _csv(
 def _csv_rows(
     file: File, records: Iterator[Cells | Refused], names: tuple[str, ...], notes: list[str], hint: str
 ) -> Iterator[Row | BadRow]:
-    short, damaged = 0, False
+    short, damaged, warned = 0, False, False
     for found in whole_rows(records, Widths(names, file.needed(), file.short_rows)):
         if isinstance(found, Refused):
             if not damaged:
@@ -114,6 +110,12 @@ def _csv_rows(
         number, cells, lines = found.record
         if isinstance(found, Misfit):
             detail = found.detail
+            if found.by_habit and short and len(cells) < len(names) and not warned:
+                warned = True
+                notes.append(
+                    f"line {number} lacks its last cell and is rejected, though others before it were accepted: "
+                    "the rows before it and the 1,000 behind it decide; set short_rows = true to accept all"
+                )
             if lines:
                 detail = f"is in a row of {len(lines)} lines, to line {number}, which {detail}"
                 for line in apart(found.record, detail):

@@ -16,9 +16,13 @@ def first_granted(first: Callable[[int], Sequence[str]], granted: Granted, limit
     """The first ``limit`` consumers who have granted, of those that ``first`` gives in order, and whether any of
     those before have not."""
     size = 2 * limit
+    asked: set[str] = set()
+    wanted: set[str] = set()
     while True:
         ids = list(first(size))
-        wanted = granted(ids)
+        if new := [each for each in ids if each not in asked]:
+            asked.update(new)
+            wanted |= granted(new)
         kept = [each for each in ids if each in wanted]
         if len(kept) >= limit or len(ids) < size:
             return kept[:limit], len(kept) < len(ids)

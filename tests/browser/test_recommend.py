@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.site import Site, assert_contrast, rows
 from tests.support.waiting import PATIENCE_SECONDS
@@ -57,6 +57,21 @@ def test_who_is_unknown_gets_the_reason_and_the_popular_ones(page: Page, site: S
     expect(page.locator("#next .note")).to_contain_text("Nobody with this id has a relationship")
     expect(page.locator("#next")).to_contain_text("most popular")
     assert rows(page.locator("#next"))
+
+
+def test_popular_providers_with_few_consumers_are_no_zeros(page: Page, site: Site) -> None:
+    def few(route: Route) -> None:
+        answer = route.fetch()
+        found = answer.json()
+        found["popular"][-1] |= {"relationships": "few", "score": 0.0}
+        route.fulfill(response=answer, json=found)
+
+    page.route("**/v1/recommendations?*", few)
+    page.goto(site.page("recommend", consumer="nobody"))
+    expect(page.locator("#next")).to_contain_text("most popular")
+    expected = answered(site, "/v1/recommendations?consumer_id=nobody&limit=12")["popular"]
+    numbers = [row[1] for row in rows(page.locator("#next"))]
+    assert numbers == [*(str(item["relationships"]) for item in expected[:-1]), "fewer than 5"]
 
 
 def test_the_page_is_in_the_menu_and_lists_whom_to_call(page: Page, site: Site) -> None:

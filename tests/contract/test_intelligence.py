@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
+from services.intelligence import scan
 from services.intelligence.api import create_app
 from services.intelligence.engine.question import Side
 from services.intelligence.engine.snapshot import NodeFigures, Snapshot
@@ -35,6 +36,31 @@ Mongo = Database[dict[str, Any]]
 def test_it_answers_as_its_document_says(mongo_database: Mongo) -> None:
     store(mongo_database, market(23))
     hold(create_app(*over(mongo_database), list, access=OPEN))
+
+
+def test_consents_are_read_in_batches_that_mongodb_takes(
+    mongo_database: Mongo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [f"c{n}" for n in range(8)]
+    mongo_database["consumers"].insert_many(
+        {"_id": document_id("default", id), "consumer_id": id, "consent": {"mail": id != "c2"}} for id in ids
+    )
+    sizes: list[int] = []
+    collections = type(mongo_database["consumers"])
+    find = collections.find
+
+    def counted(collection: Any, wanted: Any, *rest: Any, **options: Any) -> Any:
+        if collection.name == "consumers":
+            sizes.append(len(wanted["_id"]["$in"]))
+        return find(collection, wanted, *rest, **options)
+
+    monkeypatch.setattr(collections, "find", counted)
+    source = MongoSource(mongo_database, {})
+    assert source.granted("default", [*ids, "nobody"], "mail") == {*ids} - {"c2"}
+    assert sizes == [9]
+    monkeypatch.setattr(scan, "_IDS", 4)
+    assert source.granted("default", [*ids, "nobody"], "mail") == {*ids} - {"c2"}
+    assert sizes == [9, 4, 4, 1]
 
 
 @pytest.mark.parametrize("most_cells", [1, 1_000])

@@ -356,11 +356,10 @@ def test_what_cannot_be_done_is_refused_as_the_standard_says(
         ("Relations('=ada:=1+2')", "$top=1"),
         ("Relations('=ada:=1+2')/kind", "$select=kind"),
         ("Relations('=ada:=1+2')/kind/$value", "$format=json"),
-        ("Relations/$count", "$top=1"),
+        ("Relations/$count", "$count=true"),
         ("Relations/$count", "$select=kind"),
         ("$metadata", "$filter=garbage"),
-        ("$metadata", "purpose=newsletter"),
-        ("", "purpose=newsletter"),
+        ("", "$top=1"),
         ("", "$filter=kind eq 'a'"),
     ],
 )
@@ -377,6 +376,21 @@ def test_the_options_that_each_resource_has(world: ExportsWorld) -> None:
     assert ask(world, "$metadata", format="xml").status_code == 200
     assert ask(world, "$metadata", format="json").status_code == 406
     assert get(world.app, "/odata/v1/Relations/$count?purpose=newsletter&$filter=true").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["", "$metadata"])
+def test_the_purpose_that_power_query_adds_to_every_request_is_taken(world: ExportsWorld, path: str) -> None:
+    assert get(world.app, f"/odata/v1/{path}?purpose=newsletter").content == ask(world, path).content
+
+
+def test_what_shapes_a_list_does_not_affect_its_count_but_has_to_be_right(world: ExportsWorld) -> None:
+    count = ask(world, "Relations/$count").text
+    assert int(count) > 2
+    shaped = ask(world, "Relations/$count", top=1, skip=1, orderby="kind desc,amount")
+    assert (shaped.status_code, shaped.text) == (200, count)
+    for name, value, status in (("top", "-1", 400), ("skip", "x", 400), ("orderby", "nothing", 400)):
+        answer = get(world.app, f"/odata/v1/Relations/$count?${name}={value}")
+        assert (answer.status_code, answer.json()["error"]["target"]) == (status, f"${name}")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ false, for every row.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Literal as OneOf
 
 from services.exports.columns import Column, Type
@@ -50,10 +50,12 @@ def kind_of(term: Term, column: Callable[[str], Column]) -> Kind:
                     raise bad("$filter", f"{name} takes a {wanted}, and {_written(argument)} is a {kind}")
             return result
         case Compare(_, left, right):
-            _check_pair(left, right, column)
+            _check_pair(left, right, (kind_of(left, column), kind_of(right, column)), column)
         case In(left, values):
+            # Once, and not for each value: an ``in`` may be the left of another.
+            kind = kind_of(left, column)
             for value in values:
-                _check_pair(left, Literal(value), column)
+                _check_pair(left, Literal(value), (kind, kind_of_value(value)), column)
         case Logic(operator, parts):
             for part in parts:
                 _check_truth(operator, part, column)
@@ -94,17 +96,24 @@ def _check_truth(operator: str, part: Term, column: Callable[[str], Column]) -> 
         raise bad("$filter", f"{operator} takes what is true or false, and {_written(part)} is a {kind}")
 
 
-def _check_pair(left: Term, right: Term, column: Callable[[str], Column]) -> None:
-    kinds = kind_of(left, column), kind_of(right, column)
+def _check_pair(left: Term, right: Term, kinds: tuple[Kind, Kind], column: Callable[[str], Column]) -> None:
     if kinds[0] == kinds[1] or "null" in kinds:
         return
+    both = set(kinds) == {"time", "date"}
     match left, right:
         case (Property(name), Literal(value)) | (Literal(value), Property(name)):
-            hint = " (write 2026-11-21T00:00:00Z)" if set(kinds) == {"time", "date"} else ""
             type = column(name).type
+            hint = f" (write 2026-11-21{'' if type == 'day' else 'T00:00:00Z'})" if both else ""
             raise bad("$filter", f"{name} is of the type {type}, and {written(value)} is not{hint}")
+        case (_, Literal(datetime() as time)) | (Literal(datetime() as time), _) if both and _is_midnight(time):
+            return  # It is the same as its day, which a function has made of a time.
     one, other = (f"{_written(term)} is a {kind}" for term, kind in zip((left, right), kinds, strict=True))
     raise bad("$filter", f"{one}, and {other}: they cannot be compared")
+
+
+def _is_midnight(time: datetime) -> bool:
+    at = time.astimezone(UTC)
+    return not (at.hour or at.minute or at.second or at.microsecond)
 
 
 def written(value: Value) -> str:

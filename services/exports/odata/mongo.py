@@ -75,7 +75,8 @@ class Translator:
                 return compared(operator, _OPERATORS[operator], made(left), made(right))
             case In(left, values):
                 made = self._expressions.made
-                return {"$or": [compared("eq", "$eq", made(left), made(Literal(value))) for value in values]}
+                one = made(left)
+                return {"$or": [compared("eq", "$eq", one, made(Literal(value))) for value in values]}
             case _:
                 raise unsupported("$filter", "an expression of this form is not supported")
 

@@ -27,15 +27,18 @@ MAX_PAGE = 10_000
 _KNOWN = frozenset(
     {"$select", "$filter", "$orderby", "$top", "$skip", "$count", "$skiptoken", "$format", "purpose"}
 )
-#: What is asked for → its options. Others are refused: they would do nothing.
+#: Options of the system that do not affect a ``$count``, as the standard says: clients leave them on it.
+WITHOUT_EFFECT = frozenset({"$top", "$skip", "$orderby"})
+#: What is asked for → its options. Others are refused: they would do nothing. Power Query adds ``Query = [purpose
+#: = …]`` to each request, also to those for the two documents that are the same for everybody.
 TAKEN: Mapping[str, frozenset[str]] = {
     "a set": _KNOWN,
-    "$count": frozenset({"$filter", "purpose"}),
+    "$count": frozenset({"$filter", "purpose"}) | WITHOUT_EFFECT,
     "one entity": frozenset({"$select", "$format", "purpose"}),
     "one property": frozenset({"$format", "purpose"}),
     "$value": frozenset({"purpose"}),
-    "the service document": frozenset({"$format"}),
-    "$metadata": frozenset({"$format"}),
+    "the service document": frozenset({"$format", "purpose"}),
+    "$metadata": frozenset({"$format", "purpose"}),
 }
 #: Options of OData 4.0 and 4.01 that this service does not support.
 _ELSEWHERE = frozenset(
@@ -90,15 +93,7 @@ def options_of(
 ) -> Options:
     """``given``: the options by name; ``page``: the page size that the client prefers; ``cursors``: those of the
     feed. Raises ODataError, and Unavailable."""
-    order: list[tuple[str, int]] = []
-    for item in filter(None, (part.strip() for part in given.get("$orderby", "").split(","))):
-        name, _, direction = item.partition(" ")
-        if not _NAME.fullmatch(name) or direction.strip() not in ("", "asc", "desc"):
-            raise unsupported("$orderby", f"only properties, with asc or desc, are supported, not {item}")
-        column = translator.column(name, "$orderby")
-        # Sums are already ordered by their id.
-        paths = dataset.key if column.name == "id" else (translator.path(column, "$orderby"),)
-        order += [(path, -1 if direction.strip() == "desc" else 1) for path in paths]
+    order = _order(given, dataset, translator)
     ordered = bool(order)
     known = {path for path, _ in order}
     order += [(path, 1) for path in dataset.key if path not in known]
@@ -130,6 +125,13 @@ def check_options(given: Mapping[str, str], what: str) -> None:
             raise bad(name, f"is no option of {what}, which takes {', '.join(sorted(TAKEN[what]))}")
 
 
+def check_without_effect(given: Mapping[str, str], dataset: Dataset, translator: Translator) -> None:
+    """Raises ODataError for an option of ``WITHOUT_EFFECT`` that would be refused where it has one."""
+    _order(given, dataset, translator)
+    for name in ("$top", "$skip"):
+        _number(given, name)
+
+
 def purpose_of(given: Mapping[str, str], dataset: Dataset) -> str | None:
     """The purpose by which rows are filtered. Raises ODataError."""
     if (purpose := given.get("purpose")) is None:
@@ -148,6 +150,19 @@ def _selected(text: str | None, columns: Sequence[Column], translator: Translato
     if "*" in names:
         return columns
     return [translator.column(name, "$select") for name in dict.fromkeys(names)]
+
+
+def _order(given: Mapping[str, str], dataset: Dataset, translator: Translator) -> list[tuple[str, int]]:
+    order: list[tuple[str, int]] = []
+    for item in filter(None, (part.strip() for part in given.get("$orderby", "").split(","))):
+        name, _, direction = item.partition(" ")
+        if not _NAME.fullmatch(name) or direction.strip() not in ("", "asc", "desc"):
+            raise unsupported("$orderby", f"only properties, with asc or desc, are supported, not {item}")
+        column = translator.column(name, "$orderby")
+        # Sums are already ordered by their id.
+        paths = dataset.key if column.name == "id" else (translator.path(column, "$orderby"),)
+        order += [(path, -1 if direction.strip() == "desc" else 1) for path in paths]
+    return order
 
 
 def _number(given: Mapping[str, str], name: str) -> int | None:

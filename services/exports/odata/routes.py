@@ -17,7 +17,13 @@ from services.exports.odata.expressions import not_ascii
 from services.exports.odata.filters import parse
 from services.exports.odata.metadata import SETS, metadata, service_document
 from services.exports.odata.mongo import Translator
-from services.exports.odata.options import Options, check_options, options_of, purpose_of
+from services.exports.odata.options import (
+    Options,
+    check_options,
+    check_without_effect,
+    options_of,
+    purpose_of,
+)
 from services.exports.odata.reader import Reader
 from services.exports.purposes import decision_of
 from services.exports.snapshot import MomentPassed, NotConvertible
@@ -208,6 +214,7 @@ class _Feed:
     def _count(self, resource: Resource) -> Response:
         dataset = SETS[resource.set]
         _, translator = self._columns(dataset)
+        check_without_effect(self._given, dataset, translator)
         text = self._given.get("$filter", "").strip()
         reader = Reader(self._exports.snapshot(), dataset, self._tenant, translator)
         count = reader.count(parse(text) if text else None, purpose_of(self._given, dataset))

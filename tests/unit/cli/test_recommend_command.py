@@ -87,6 +87,19 @@ def test_options_of_strength_and_reasons_are_those_of_the_api(kith: Any) -> None
         assert json.loads(kith(*command, "--json", *given))["as_of"]["half_life_months"] == 1
 
 
+def test_popular_providers_with_few_consumers_have_few_and_not_0(kith: Any) -> None:
+    found = json.loads(kith("recommend", "--consumer", "nobody", "--json"))
+    shown = kith("recommend", "--consumer", "nobody")
+    assert "relationships" in shown
+    assert "score" not in shown
+    assert {each["relationships"] for each in found["popular"]} == {"few", 5, 6}
+    lines = {
+        line.split()[0]: line.split()[-2:] for line in shown.splitlines() if line.rstrip().endswith("popular")
+    }
+    wanted = {each["provider_id"]: [str(each["relationships"]), "popular"] for each in found["popular"]}
+    assert lines == wanted
+
+
 def test_columns_that_are_empty_are_left_out_and_small_risks_differ(kith: Any) -> None:
     assert "name" not in kith("recommend", "--provider", "p1").splitlines()[0].split()
     assert [recommend._risk(risk) for risk in (0.0, 0.00123, 0.0456, 0.5, 0.99949, 1.0)] == [

@@ -16,6 +16,7 @@ from services.exports.odata.answers import Resource, resource_of, style_of
 from services.exports.odata.errors import ODataError
 from services.exports.odata.expressions import NOTHING
 from services.exports.odata.filters import literal, parse
+from services.exports.odata.kinds import kind_of
 from services.exports.odata.metadata import SETS, metadata
 from services.exports.odata.mongo import Translator, after
 from services.exports.odata.options import Token, options_of
@@ -172,12 +173,12 @@ def test_what_cannot_be_asked_of_a_dataset(dataset: str, text: str, status: int)
 TERMS = {
     "text": ["kind", "currency", "'a'", "trim(kind)", "trim('a ')", "event_source"],
     "number": ["amount", "rating", "5", "-1.5", "year(time)", "length(kind)", "hour(2026-05-01T00:00:00Z)"],
-    "time": ["time", "2026-05-01T00:00:00Z"],
+    "time": ["time", "2026-05-01T07:00:00Z"],
     "date": ["2026-05-01", "date(time)", "date(date(time))", "date(2026-05-01T00:00:00Z)"],
     "boolean": ["true", "false"],
     "null": ["null"],
 }
-LITERALS = {"text": "'a'", "number": "5", "time": "2026-05-01T00:00:00Z", "date": "2026-05-01", "boolean": "true"}
+LITERALS = {"text": "'a'", "number": "5", "time": "2026-05-01T07:00:00Z", "date": "2026-05-01", "boolean": "true"}
 OPERATORS = st.sampled_from(["eq", "ne", "gt", "ge", "lt", "le"])
 FUNCTIONS_OF = {"text": ["length({}) gt 1", "contains({},'a')", "tolower({}) eq 'a'"]}
 FUNCTIONS_OF |= {kind: ["year({}) eq 1", "date({}) eq 2026-05-01"] for kind in ("time", "date")}
@@ -225,7 +226,8 @@ def test_what_does_not_fit_together_is_refused(one: str, other: str, form: str) 
     [
         "year(time) lt '2026'",
         "date(time) gt 5",
-        "date(time) ge 2026-01-01T00:00:00Z",
+        "date(time) ge 2026-01-01T00:00:01Z",
+        "date(time) in (2026-01-01T00:00:00-01:00)",
         "amount lt kind",
         "length(kind) lt 'a'",
         "tolower(kind) gt 5",
@@ -243,6 +245,26 @@ def test_two_kinds_are_not_compared(text: str) -> None:
     with pytest.raises(ODataError) as refused:
         translated("relations", text)
     assert refused.value.status == 400
+
+
+@pytest.mark.parametrize("midnight", ["2026-01-01T00:00:00Z", "2026-01-01T01:00:00+01:00", "2026-01-01T00:00Z"])
+def test_a_day_of_a_function_is_compared_with_its_midnight(midnight: str) -> None:
+    for form in ("date(time) ge {}", "{} lt date(time)", "date(time) in ({})"):
+        assert translated("relations", form.format(midnight)) == translated("relations", form.format("2026-01-01"))
+
+
+@pytest.mark.parametrize("levels", [2, 38])
+def test_the_time_for_an_in_within_others_does_not_grow_by_the_power_of_its_depth(levels: int) -> None:
+    text = "(" * levels + "kind in ('x','y','z')" + ") in (true,false,true)" * levels
+    asked: list[str] = []
+
+    def column(name: str) -> Any:
+        asked.append(name)
+        return next(each for each in DATASETS["relations"].columns if each.name == name)
+
+    assert kind_of(parse(text), column) == "boolean"
+    assert asked == ["kind"]
+    assert tried("relations", text) == (None, 501)
 
 
 def test_two_kinds_are_named() -> None:
@@ -291,6 +313,7 @@ def test_no_id_is_null() -> None:
     ("text", "written"),
     [
         ("time gt 2026-03-02", "time is of the type time, and 2026-03-02 is not (write"),
+        ("time in (2026-03-02)", "time is of the type time, and 2026-03-02 is not (write 2026-11-21T00:00:00Z)"),
         ("amount eq 'O''Neil'", "amount is of the type integer, and 'O''Neil' is not"),
         ("amount eq true", "amount is of the type integer, and true is not"),
         ("kind eq 5", "kind is of the type choice, and 5 is not"),
@@ -299,6 +322,11 @@ def test_no_id_is_null() -> None:
 def test_a_value_that_does_not_fit_is_shown_as_it_was_written(text: str, written: str) -> None:
     with pytest.raises(ODataError, match=re.escape(written)):
         translated("relations", text)
+
+
+def test_the_hint_for_a_day_is_a_day() -> None:
+    with pytest.raises(ODataError, match=r"day is of the type day, and .* is not \(write 2026-11-21\)$"):
+        translated("aggregates", "day ge 2026-05-01T00:00:00Z")
 
 
 def test_after_a_place_in_an_order_with_nulls() -> None:

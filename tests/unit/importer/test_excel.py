@@ -423,6 +423,18 @@ def test_a_draft_finds_the_header_below_titles(tmp_path: Path, ending: str, row:
     assert imported(mapping, as_of=None).accepted == 1
 
 
+def test_the_header_below_titles_may_have_line_breaks_in_its_cells(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text('Report\n"who\n(id)",where\nc,p\n')
+    mapping = visits(tmp_path, "v.csv", "header_row = 2")
+    mapping.write_text(mapping.read_text().replace('"who"', r'"who\n(id)"'))
+    report = imported(mapping)
+    assert (report.accepted, report.sources[0].notes) == (
+        1,
+        ["1 rows above the header (header_row = 2) were skipped"],
+    )
+    assert "header_row = 2 " in write_draft(tmp_path / "v.csv").read_text()
+
+
 @pytest.mark.parametrize("ending", ["csv", "xlsx"])
 def test_a_title_above_the_header_is_named_as_the_likely_reason(tmp_path: Path, ending: str) -> None:
     rows = [["who"], ["who", "where"], ["c", "p"]]

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 
 from services.intelligence import consented, graph_routes
 from services.intelligence.api import create_app
-from services.intelligence.consented import through_granted
+from services.intelligence.consented import first_granted, through_granted
 from tests.support.builders import OPEN, MemoryKith, event, recorded
 from tests.support.intelligence import MemoryIntelligence
 
@@ -110,6 +110,18 @@ def test_a_path_leads_through_those_alone_who_have_granted(
     given_up = asked(client, way + "&purpose=mail")
     assert (given_up["found"], given_up["nodes"], given_up["edges"]) == (False, [], [])
     assert "attempts" in given_up["reason"]
+
+
+def test_nobody_s_consent_is_read_twice() -> None:
+    everybody, asked = [f"c{n}" for n in range(500)], list[str]()
+
+    def granted(ids: list[str]) -> set[str]:
+        asked.extend(ids)
+        return {"c3", "c70", "c400"} & set(ids)
+
+    assert first_granted(lambda size: everybody[:size], granted, 3) == (["c3", "c70", "c400"], True)
+    assert asked == everybody
+    assert first_granted(lambda size: everybody[:size], granted, 4) == (["c3", "c70", "c400"], True)
 
 
 def test_whoever_refuses_is_not_looked_at_twice() -> None:

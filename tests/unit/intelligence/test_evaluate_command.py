@@ -1,6 +1,7 @@
 """`kith evaluate` and `kith learn` on files."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -90,13 +91,33 @@ def test_a_bad_file_of_relations_says_where(tmp_path: Path, text: str, said: str
     "time",
     [
         *("20260302", "2026-W10-1", "2026-061", "2026-03", "2026-02-30", "1772445600", "٢٠٢٦-٠٣-٠٢"),
-        *("20260302T100000Z", "2026-03-02T10:00:00", "2026-03-02 10:00:00Z", "2026-03-02T10Z"),
+        *("20260302T100000Z", "2026-03-02T25:00:00", "02.03.2026 10:00", "2026-03-02T10Z"),
     ],
 )
 def test_only_the_documented_forms_are_times(tmp_path: Path, time: str) -> None:
     file = tmp_path / "bad.csv"
     file.write_text(f"consumer,provider,time\na,b,2026-03-02\na,c,{time}\n")
     with pytest.raises(ConfigurationError, match="line 3: time must be a day such as"):
+        read_relations(file)
+
+
+def test_times_as_pandas_writes_them_are_read(tmp_path: Path) -> None:
+    """UTC, where they have no offset."""
+    file, seconds = tmp_path / "relations.csv", datetime(2026, 3, 2, 9, 30, tzinfo=UTC).timestamp()
+    times = ["2026-03-02 09:30:00", "2026-03-02T09:30:00", "2026-03-02 10:30:00+01:00", "2026-03-02T09:30:00Z"]
+    file.write_text("consumer,provider,time\n" + "".join(f"a,p{n},{time}\n" for n, time in enumerate(times)))
+    assert read_relations(file).times.tolist() == [int(seconds * 1e6)] * 4
+
+
+@pytest.mark.parametrize("first", ["", "sep=,\n", '"sep=;"\n', "\ufeffsep=;\r\n"])
+def test_a_file_that_programs_write_for_excel_is_read_as_by_an_import(tmp_path: Path, first: str) -> None:
+    file, delimiter = tmp_path / "relations.csv", ";" if ";" in first else ","
+    rows = [["consumer", '="provider"', "rating", "rating"], ['="00123"', '"=""007"""', "5", "4"]]
+    file.write_text(first + "".join(delimiter.join(row) + "\n" for row in rows), encoding="utf-8")
+    found = read_relations(file)
+    assert (found.consumer_ids, found.provider_ids) == (("00123",), ("007",))
+    file.write_text(first + f"consumer{delimiter}provider\na\n")
+    with pytest.raises(ConfigurationError, match=f"line {2 + bool(first)} "):
         read_relations(file)
 
 

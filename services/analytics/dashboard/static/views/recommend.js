@@ -92,7 +92,7 @@ export function view(main) {
       [title[far], found.items.length ? "Score" : "Relationships"],
       rows.map((item, at) => [h("button", { type: "button", "aria-pressed": "false", onclick: () => explain(at) },
         who(item[PATH[far]], nameOf(found, far, item))), found.items.length ? points(item.score)
-        : counted(item.score)]))] : []));
+        : people(item.relationships)]))] : []));
     return [shelves.next];
   }
 
