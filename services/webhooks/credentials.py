@@ -5,16 +5,21 @@ one have stored, and what is stored where there is no vault. Where there are bot
 change them.
 """
 
+import logging
 from collections.abc import Mapping
 
 from pymongo.database import Database
 
 from services.webhooks.deliveries import ENDPOINTS
+from shared.contracts.errors import Unavailable
 from shared.mongo.concerns import durable_database
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
-from shared.vault.keys import Vault
-from shared.vault.tokens import seal, unseal
+from shared.vault.keys import TENANT, Vault
+from shared.vault.protocols import Destroyed
+from shared.vault.tokens import Unreadable, seal, unseal
+
+log = logging.getLogger(__name__)
 
 PLAIN, SEALED = "headers", "sealed_headers"
 
@@ -42,18 +47,30 @@ def names(endpoint: Document) -> list[str] | None:
     return None if found is None else sorted(found)
 
 
-def seal_all(database: Database[Document], vault: Vault | None) -> None:
-    """Seal the headers that are stored in plain text. Raises Unavailable."""
+def seal_all(database: Database[Document], vault: Vault | None, failed: set[str]) -> None:
+    """Seal the headers that are stored in plain text. An endpoint at which that fails, for instance because its
+    tenant's key is destroyed, holds up no other one, and is named in the log once: ``failed`` has the ids of those
+    that were. Raises Unavailable."""
     if vault is None:
         return
     endpoints = durable_database(database)[ENDPOINTS]
     with translated():
         found = list(endpoints.find({PLAIN: {"$exists": True}}, {"tenant": 1, PLAIN: 1}, max_time_ms=5_000))
     for each in found:
-        match = {"_id": each["_id"], PLAIN: each[PLAIN]}
-        change = {"$set": stored(vault, each["tenant"], each["_id"], each[PLAIN]), "$unset": {PLAIN: ""}}
-        with translated():
-            endpoints.update_one(match, change)
+        id, tenant = each["_id"], each["tenant"]
+        try:
+            if isinstance(vault.keys(tenant, [TENANT])[TENANT], Destroyed):
+                raise Unreadable("the key of its tenant is destroyed")
+            change = {"$set": stored(vault, tenant, id, each[PLAIN]), "$unset": {PLAIN: ""}}
+            with translated():
+                endpoints.update_one({"_id": id, PLAIN: each[PLAIN]}, change)
+        except Unavailable:
+            raise
+        except Exception as error:
+            if id not in failed:
+                failed.add(id)
+                # Not the error itself, which may quote them.
+                log.error("the headers of webhook endpoint %s stay in plain text: %s", id, type(error).__name__)
 
 
 def _field(name: str) -> str:

@@ -177,7 +177,7 @@ class Endpoints:
         return self._update(endpoint, {"state": "enabled"}, {"reason", "failing_since", "failures", "notice"})
 
     def disable(self, endpoint: Document) -> Document | None:
-        return self._update(endpoint, {"state": "disabled", "reason": "it was disabled by request"}, set())
+        return self._update(endpoint, {"state": "disabled", "reason": "by request"}, set())
 
     def delete(self, endpoint: Document) -> None:
         """The rest of its documents is deleted by the next purge."""

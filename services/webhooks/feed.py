@@ -16,7 +16,7 @@ from services.webhooks.body import body_of
 from services.webhooks.deliveries import DELIVERIES, FEEDS, LANES, RANGES, delivery, numbers
 from services.webhooks.expressions import Meter
 from services.webhooks.log_reader import LogReader
-from services.webhooks.projection import FILTER_WORK, WebhooksProjection
+from services.webhooks.projection import WebhooksProjection
 from services.webhooks.subscription import matches
 from shared.contracts.changes import read_change
 from shared.contracts.errors import InvalidEvent
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 #: Records of a piece.
 PIECE = 500
+#: Work of the filter in a piece, some 0.2 s.
+FILTER_WORK = 200_000
 #: Repetitions of a change follow it within an outbox batch, so this many records before a gap show which changes
 #: in it are repetitions of earlier ones.
 PRIMER = 5_000
@@ -50,6 +52,11 @@ class Part:
     at: int
     stored: Document | None
     replay: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Its own among the parts of all endpoints."""
+        return f"{self.lane}~{self.replay or ''}"
 
     def contains(self, record: Record) -> bool:
         """Whether a record of the part is enqueued: of a replay it may be what follows some places only."""
@@ -130,11 +137,11 @@ class Feed:
                 after = record.offset + 1
                 break
         self._store(endpoint["_id"], part, queued, after, at)
-        self._filters[self._key(part)] = (after, sequence)
+        self._filters[part.key] = (after, sequence)
         return lost
 
     def _sequence(self, part: Part, begin: int, first: int, reader: LogReader) -> SequenceFilter:
-        known = self._filters.pop(self._key(part), None)
+        known = self._filters.pop(part.key, None)
         if known is not None and known[0] == begin:
             return known[1]
         sequence = SequenceFilter({}, trimmed=True)
@@ -191,10 +198,6 @@ class Feed:
     def _place(self, lane: str) -> Partition:
         _, short, number = lane.rsplit("/", 2)
         return Partition(self._topics.name(short), int(number))
-
-    @staticmethod
-    def _key(part: Part) -> str:
-        return f"{part.lane}~{part.replay or ''}"
 
 
 def _accepted(records: Iterable[Record], sequence: SequenceFilter) -> Iterable[tuple[Record, Document]]:

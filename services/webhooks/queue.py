@@ -82,6 +82,7 @@ class Queue:
 
     def __init__(self, database: Database[Document], vault: Vault | None = None) -> None:
         self._database, self._vault = durable_database(database), vault
+        self._unsealed: set[str] = set()
         self._deliveries = self._database[DELIVERIES]
         self._endpoints = self._database[ENDPOINTS]
 
@@ -203,7 +204,7 @@ class Queue:
 
     def seal_headers(self) -> None:
         """Seal the headers of endpoints that a version before this one has stored."""
-        seal_all(self._database, self._vault)
+        seal_all(self._database, self._vault, self._unsealed)
 
     def purge(self, now: datetime) -> None:
         """Delete what is older than it is kept, and what is left of deleted endpoints. A fan-out that read an

@@ -65,10 +65,11 @@ class Sending:
         are told. Both are called every second."""
         self._queue, self._leases, self._renderer, self._metrics = queue, leases, renderer, metrics
         self._owner, self._allowed, self._ready, self._served = owner, allowed, ready, served
-        self._feeding, self._tell = Feeding(queue, feed, open_log, metrics), tell
+        self._tell = tell
         self._pool = FairPool("webhooks", _THREADS, Most(LARGEST, LARGEST, LARGEST))
         self._running: dict[str, _Running] = {}
         self._stopping = threading.Event()
+        self._feeding = Feeding(queue, feed, open_log, metrics, ended=self._stopping.is_set)
         self._thread = threading.Thread(target=self._work, name="webhooks", daemon=True)
         self._renewed = -1e9
 

@@ -28,7 +28,7 @@ from shared.contracts.errors import Unavailable
 from shared.mongo.store import prepare
 from shared.observability.metrics import new_registry
 from shared.runtime.protocols import Document, Partition
-from shared.vault.keys import Vault
+from shared.vault.keys import TENANT, Vault
 from tests.support.builders import OPEN, TOPICS
 from tests.support.vault import memory_vault
 
@@ -239,13 +239,39 @@ def test_headers_of_the_version_before_are_sent_as_they_are_and_sealed_later(
     assert "s3cret" not in str(found)
 
 
+def test_headers_that_cannot_be_sealed_hold_up_no_others(
+    mongo_database: Database[Document], caplog: pytest.LogCaptureFixture
+) -> None:
+    vault = memory_vault()
+    world = World(mongo_database, vault)
+    made = [world.endpoints.create(tenant, NEW, "hmac", [], "k").endpoint for tenant in ("acme", "zoo")]
+    world.database[ENDPOINTS].update_many({}, {"$set": {"headers": {"authorization": SECRET}}})
+    vault.destroy("acme", TENANT)
+    queue = Queue(world.database, vault)
+    for _ in range(2):
+        queue.seal_headers()
+    plain = [each["_id"] for each in queue.endpoints() if "headers" in each]
+    assert plain == [made[0]["_id"]]
+    [said] = [each.getMessage() for each in caplog.records if "plain text" in each.getMessage()]
+    assert made[0]["_id"] in said
+    assert "s3cret" not in caplog.text
+
+
+def test_why_an_endpoint_is_disabled_reads_after_that_it_is(world: World) -> None:
+    path = f"{LIST}/{world.made()}"
+    assert world.ask("POST", f"{path}/disable").status_code == 200
+    shown = world.ask("GET", path).json()
+    assert f"{shown['state']}: {shown['reason']}" == "disabled: by request"
+
+
 def test_a_tenant_with_much_to_read_holds_up_no_other_one(world: World) -> None:
     fed: list[str] = []
     made = [world.endpoints.create(t, NEW, "hmac", [], "k").endpoint for t in ("acme", "acme", "acme", "zoo")]
     feed = Mock(spec=Feed)
     feed.finished_ranges.side_effect = fed.append
     feed.parts.return_value = []
-    feeding = Feeding(Queue(world.database), lambda _: feed, Mock(), SenderMetrics(new_registry()), seconds=0.0)
+    queue, metrics = Queue(world.database), SenderMetrics(new_registry())
+    feeding = Feeding(queue, lambda _: feed, Mock(), metrics, seconds=0.0, rounds_seconds=0.0)
     for _ in range(3):
         feeding.all(made)
     assert fed.count(made[3]["_id"]) == 3, "each time"

@@ -245,6 +245,21 @@ def test_the_filters_of_one_tenant_take_a_bounded_part_of_a_slice(monkeypatch: p
     assert sum("start" in lane for lane in world.store.collections[LANES].values()) == MOST_ENDPOINTS
 
 
+def test_an_endpoint_uses_the_work_that_the_filters_of_others_leave() -> None:
+    world, light = World([]), "data.after.kind == 'purchase'"
+    world.endpoint("a", filter=light)
+    world.endpoint("b", filter=light, kinds=["view"])
+    world.endpoint("c", filter=light, state="disabled")
+    for _ in range(3):
+        world.publish("t1", "purchase")
+    # 26 steps each.
+    with patch("services.webhooks.projection.FILTER_WORK", 3 * 26):
+        world.fold()
+    lanes = {each["endpoint"]: each for each in world.store.collections[LANES].values()}
+    assert [id for id, lane in lanes.items() if "start" in lane] == ["t1:c"]
+    assert len(world.queue("a")) == 3
+
+
 def _of_tenant(sent: list[Message]) -> Iterator[str]:
     for message in sent:
         found = orjson.loads(message.value)
