@@ -72,7 +72,8 @@ def holds(score: float, because: list[dict[str, Any]]) -> None:
         points = [via["points"] for via in reason["via"]]
         signs = {math.copysign(1, each) for each in (*points, reason["points"]) if each}
         assert len(signs) <= 1
-        assert abs(math.fsum(points)) <= abs(reason["points"]) * (1 + 1e-9)
+        # The smallest numbers there are have fewer digits.
+        assert abs(math.fsum(points)) <= abs(reason["points"]) * (1 + 1e-9) + 1e-300
         if points or reason["rest"]:
             assert math.isclose(math.fsum((*points, reason["rest_points"])), reason["points"], **near)
         assert points == sorted(points, key=abs, reverse=True)
@@ -113,7 +114,8 @@ def test_the_reasons_of_every_answer_add_up(
             assert ("because" in place) == (place["score"] > 0)
             if place["score"]:
                 holds(place["score"], place["because"])
-    assert explained or len(pairs) < 25
+    # Where relationships weigh something, so many of them lead somewhere.
+    assert explained or len(pairs) < 25 or given.keys() & {"kind", "weights", "half_life_months"}
 
 
 def test_the_reasons_of_similar_ones_are_what_both_know() -> None:
