@@ -67,7 +67,7 @@ WEBHOOK_STEPS = (
     "before-feed",
     "after-feed",
 )
-#: Those of the apps service. A deletion is a transaction (before-commit).
+#: Those of the apps service. A registration and a deletion are transactions (before-commit).
 APP_STEPS = (
     "before-app",  # an application is about to be stored
     "after-app",  # it is, and nobody was answered

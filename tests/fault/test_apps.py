@@ -69,7 +69,8 @@ class Service:
 @pytest.mark.fast
 def test_a_deletion_is_told_once_wherever_whoever_is_killed(system: System) -> None:
     endpoints, service = endpoints_of(system), Service(system)
-    service.start(fault="before-commit:kill:1")
+    # Its registration is the first commit.
+    service.start(fault="before-commit:kill:2")
     made = service.approved()
     id, path = made["client_id"], f"/v1/apps/{made['client_id']}"
     with receiver() as there:
