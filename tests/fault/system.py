@@ -251,6 +251,8 @@ class System:
         self.stop_all()
 
     def stop_all(self) -> None:
+        # One that was started last, on a busy machine, may not listen for signals yet: they would kill it.
+        self.wait("the beginning of all workers", lambda: all(map(_has_begun, self.workers)), may_end=self.workers)
         for worker in self.workers:
             worker.ask_to_stop()
         self.wait("the end of all workers", lambda: not any(w.running for w in self.workers), may_end=self.workers)
@@ -271,6 +273,11 @@ class System:
 
 def _left(lag: Lag, published: bool) -> str:
     return str(lag if published else replace(lag, outbox=0))
+
+
+def _has_begun(process: Process) -> bool:
+    """Whether it has logged something, or has ended."""
+    return not process.running or process.log.stat().st_size > 0
 
 
 def has_struck(process: Process) -> bool:
