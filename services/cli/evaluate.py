@@ -192,6 +192,7 @@ def _read(
         return read_relations(file), read_profiles(profiles) if profiles is not None else Profiles()
     if profiles is not None:
         raise ConfigurationError("--profiles needs a file of relations: a tenant's profiles are stored")
+    from services.intelligence.consented import purpose_for
     from services.intelligence.evaluation.tenant import read_tenant
     from shared.mongo.store import connect
     from shared.settings import require
@@ -200,7 +201,7 @@ def _read(
     settings = read_settings()
     require(settings, "mongo")
     assert settings.mongo is not None
-    configured = settings.intelligence_purpose.get(tenant, settings.intelligence_purpose.get("*"))
+    configured = purpose_for(settings.intelligence_purpose, tenant)
     purposes = {each for each in (configured, purpose) if each is not None}
     with connect(settings.mongo) as client:
         return read_tenant(client[settings.database], tenant, purposes)

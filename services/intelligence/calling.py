@@ -4,9 +4,10 @@ needed."""
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from threading import Lock
 
-from services.intelligence.consented import Granted, first_granted
+from services.intelligence.consented import first_granted
 from services.intelligence.engine.calls import FEWEST, Call, CallLack, Population, calls, fitted, known, population
 from services.intelligence.engine.question import Question
 from services.intelligence.parameters import NextQuery
@@ -101,7 +102,7 @@ class Calling:
             answer = self._answer(caller, query, replace(question, limit=size, reasons=0), money)
             return [item["consumer_id"] for item in answer["items"]]
 
-        granted: Granted = lambda ids: self._questions.source.granted(caller.tenant, ids, purpose)  # noqa: E731
+        granted = partial(self._questions.source.granted, caller.tenant, purpose=purpose)
         chosen, left_out = first_granted(first, granted, question.limit)
         return frozenset(chosen), left_out
 

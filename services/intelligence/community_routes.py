@@ -1,13 +1,14 @@
 """Routes about the graph as a whole: who is central, and communities."""
 
 from datetime import UTC
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, HTTPException, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.intelligence import graph_answers as shown
-from services.intelligence.consented import Granted, first_granted
+from services.intelligence.consented import first_granted
 from services.intelligence.engine.neighbours import central
 from services.intelligence.engine.question import Side
 from services.intelligence.failures import FAILURES
@@ -89,7 +90,7 @@ def add_communities(app: FastAPI, questions: Questions, nodes: Nodes) -> None:
             return [each["id"] for each in items]
 
         if (purpose := query.purpose) is not None and query.side == "consumer":
-            granted: Granted = lambda ids: questions.source.granted(caller.tenant, ids, purpose)  # noqa: E731
+            granted = partial(questions.source.granted, caller.tenant, purpose=purpose)
             ids, answer["left_out"] = first_granted(first, granted, query.limit)
         else:
             ids = first(query.limit)

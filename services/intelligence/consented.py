@@ -1,6 +1,6 @@
 """Choosing among consumers by a purpose: consents are read of the first ones, then of more until all are found."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 #: Of ids, those who have granted the purpose.
@@ -10,6 +10,11 @@ T = TypeVar("T")
 
 #: How often a path is looked for, each time without those of whom it is known that they have not granted.
 ATTEMPTS = 50
+
+
+def purpose_for(purposes: Mapping[str, str], tenant: str) -> str | None:
+    """The purpose that is configured for a tenant; ``*`` names that of all others."""
+    return purposes.get(tenant, purposes.get("*"))
 
 
 def first_granted(first: Callable[[int], Sequence[str]], granted: Granted, limit: int) -> tuple[list[str], bool]:

@@ -1,12 +1,13 @@
 """Routes about the graph itself: paths and neighbours."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Query
 from pydantic import Field
 
 from services.intelligence import graph_answers as shown
-from services.intelligence.consented import ATTEMPTS, Granted, granted_of_each, through_granted
+from services.intelligence.consented import ATTEMPTS, granted_of_each, through_granted
 from services.intelligence.engine.answers import Connection
 from services.intelligence.engine.neighbours import consumers_around, neighbours
 from services.intelligence.engine.paths import LONGEST, connection, instead
@@ -90,7 +91,7 @@ def add_graph(app: FastAPI, questions: Questions) -> None:
         if (purpose := query.purpose) is None:
             found, document = look(frozenset())[0]
         else:
-            granted: Granted = lambda ids: questions.source.granted(caller.tenant, ids, purpose)  # noqa: E731
+            granted = partial(questions.source.granted, caller.tenant, purpose=purpose)
             (found, document), left_out, given_up = through_granted(look, granted)
             document["left_out"] = left_out
             if given_up:
@@ -132,7 +133,7 @@ def add_graph(app: FastAPI, questions: Questions) -> None:
                     graph = state.known(caller.tenant).graph
                     return consumers_around(graph, side, id, question, query.depth, most)
 
-            granted: Granted = lambda ids: questions.source.granted(caller.tenant, ids, purpose)  # noqa: E731
+            granted = partial(questions.source.granted, caller.tenant, purpose=purpose)
             consumers, left_out = granted_of_each(first, granted, query.limit)
         with questions.reading() as state:
             tenant = state.known(caller.tenant)

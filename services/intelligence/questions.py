@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 from services.intelligence.advisers import Advisers
-from services.intelligence.consented import Granted, first_granted
+from services.intelligence.consented import first_granted
 from services.intelligence.engine.answers import Ranking
 from services.intelligence.engine.question import Question, Side, other
 from services.intelligence.engine.recommend import affinity, recommend
@@ -206,7 +207,7 @@ class Questions:
                 ranking = rank(state.known(name), replace(question, limit=size, reasons=0))
             return [answer.id for answer in ranking.answers]
 
-        granted: Granted = lambda ids: self.source.granted(name, ids, purpose)  # noqa: E731
+        granted = partial(self.source.granted, name, purpose=purpose)
         chosen, left_out = first_granted(first, granted, question.limit)
         return frozenset(chosen), left_out
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any
 
+from services.intelligence.consented import purpose_for
 from services.intelligence.engine.graph import Building, Graph
 from services.intelligence.rows import Kinds, counts, kinds_of, providers_of
 from shared.contracts.changes import Fact, RelationChange
@@ -143,7 +144,7 @@ class State:
         return self._filter.accept(record)
 
     def purpose_of(self, tenant: str) -> str | None:
-        return self._purposes.get(tenant, self._purposes.get("*"))
+        return purpose_for(self._purposes, tenant)
 
     def tenant(self, name: str) -> Tenant:
         """A tenant, which is made where it is new."""

@@ -65,8 +65,8 @@ Lack = Literal["unknown", "weightless", "unreached", "excluded"]
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Answers, best first, equal scores by id. ``candidates`` is the number of those with a score who
-    may be an answer.
+    """Answers, best first, equal scores by id. ``candidates`` is the number of those with a score who may be
+    an answer.
 
     ``sampled``: the walk did not follow all relationships, but a sample by the hash of ids, to bound its time.
     """

@@ -169,11 +169,8 @@ class Graph:
 
     def not_allowed(self, side: Side, question: Question) -> NDArray[np.bool_]:
         """Which numbers of a side may not be an answer, by ``among`` and ``without``."""
-        names = self.names[side]
-        among = question.among
-        refused = np.zeros(names.room, np.bool_) if among is None else ~self.mask(side, among)
-        refused[[number for id in question.without if (number := names.find(id)) is not None]] = True
-        return refused
+        refused = self.mask(side, question.without)
+        return refused if question.among is None else refused | ~self.mask(side, question.among)
 
     def nbytes(self) -> int:
         """Bytes of memory of arrays and ids, views of kinds included."""

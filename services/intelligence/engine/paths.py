@@ -32,10 +32,9 @@ def connection(
     numbers = [graph.names[side].find(id) for side, id in (start, end)]
     if numbers[0] is None or numbers[1] is None:
         return Connection((), (), False, start[0] if numbers[0] is None else end[0])
-    refused = [number for id in without if (number := graph.names["consumer"].find(id)) is not None]
     path: list[int] | None = [numbers[0]]
     if start != end:
-        path = _path(graph, start[0], numbers[0], end[0], numbers[1], longest, refused)
+        path = _path(graph, start[0], numbers[0], end[0], numbers[1], longest, without)
     if path is None:
         return Connection((), (), False)
     sides = [start[0] if step % 2 == 0 else other(start[0]) for step in range(len(path))]
@@ -60,13 +59,13 @@ def instead(graph: Graph, found: Connection, most: int) -> list[str]:
 
 
 def _path(
-    graph: Graph, side: Side, start: int, goal_side: Side, goal: int, longest: int, refused: list[int]
+    graph: Graph, side: Side, start: int, goal_side: Side, goal: int, longest: int, without: frozenset[str]
 ) -> list[int] | None:
     """The numbers of the nodes from start to goal. ``loads[step]`` has for each number what the best path to it
     costs: the product of the degrees of the nodes before it but the first. Infinite: not reached in that step."""
     layer: Ints = np.array([start])
     seen = {each: np.zeros(graph.names[each].room, np.bool_) for each in (side, other(side))}
-    seen["consumer"][refused] = True
+    seen["consumer"] |= graph.mask("consumer", without)
     seen[side][start] = True
     load = np.full(graph.names[side].room, np.inf)
     load[start] = 1.0

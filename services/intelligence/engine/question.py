@@ -16,9 +16,8 @@ class Question:
     infinite) are those of a relationship's strength. ``beta`` takes popularity out: a score is divided by the
     number of relationships of the answer to this power (0 to 1). With ``kind``, only relations of that kind
     count, as if there were no others. ``among`` limits the answers, not what they follow from; ``without`` are no
-    answers. ``known`` asks
-    for those with a relationship already, in place of those without. ``reasons`` is how many terms of each
-    score are listed.
+    answers. ``known`` asks for those with a relationship already, in place of those without. ``reasons`` is how
+    many terms of each score are listed.
     """
 
     month: str

@@ -60,13 +60,12 @@ def affinity(graph: Graph, consumer_id: str, provider_id: str, question: Questio
     return Affinity(consumer_id, provider_id, strength, made, place, found, None, walk.sampled)
 
 
-def popular(graph: Graph, side: Side, question: Question, without: frozenset[str] = frozenset()) -> list[Answer]:
+def popular(graph: Graph, side: Side, question: Question) -> list[Answer]:
     """The nodes of ``side`` with the most relationships. Their score is that number."""
     graph = graph.of_kind(question.kind)
     names = graph.names[side]
     degrees = graph.rows[side].length[: names.room].astype(np.float64)
     degrees[graph.not_allowed(side, question)] = 0
-    degrees[[number for id in without if (number := names.find(id)) is not None]] = 0
     chosen = best(degrees, names.ids, question.limit)
     return [Answer(names.ids[number], int(degrees[number]), 1.0, int(degrees[number])) for number in chosen]
 
@@ -132,5 +131,6 @@ def _instead(graph: Graph, side: Side, id: str, question: Question, lack: Lack, 
     number = graph.names[side].find(id)
     ids = graph.names[other(side)].ids
     row = [] if number is None else graph.rows[side].row(number).tolist()
-    found = popular(graph, other(side), replace(question, kind=None), frozenset(ids[each] for each in row))
+    without = question.without | {ids[each] for each in row}
+    found = popular(graph, other(side), replace(question, kind=None, without=without))
     return Ranking(tuple(found), "popularity", lack, len(found), sampled)

@@ -63,8 +63,8 @@ def evaluate(
     splits: tuple[str, ...] = SPLITS,
     draw: int = 0,
 ) -> Evaluation:
-    """Measures all methods. ``weights`` are the walk's, per kind. ``draw`` decides where chance
-    does: on relations of one time."""
+    """Measures all methods. ``weights`` are the walk's, per kind. ``draw`` decides where chance does: on relations
+    of one time."""
     sections, notes = [], []
     for name in splits:
         if name == "one-day" and not relations.timed:

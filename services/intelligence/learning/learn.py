@@ -73,8 +73,8 @@ def learn(
     draws: int | None = None,
 ) -> Lesson:
     """Fits β, half-life, penalty and the features' weights on an inner split of all relations, with the walk's
-    ``weights`` per kind; and evaluates the same on an
-    outer one, whose inner split knows nothing of what is held out. Raises TooFew."""
+    ``weights`` per kind; and evaluates the same on an outer one, whose inner split knows nothing of what is held
+    out. Raises TooFew."""
     draws = draws or (1 if relations.timed else _DRAWS)
     figures: dict[str, list[Measured]] = {}
     for draw in range(draws):

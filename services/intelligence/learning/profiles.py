@@ -47,7 +47,8 @@ def kilometres(one: Floats, many: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Categories:
-    """Which categories each number of a provider has: ``columns[starts[n] : starts[n] + counts[n]]``.
+    """Which categories each number of a provider has: ``columns[starts[n] : starts[n] + counts[n]]``, which
+    ``owners`` say whose they are. Each weighs ``weights[n]``, 1 / √(their number).
 
     As a table of providers and categories it could be larger than memory.
     """
@@ -55,6 +56,8 @@ class Categories:
     starts: Ints
     counts: Ints
     columns: Ints
+    owners: Ints
+    weights: Floats
     names: int
 
     @classmethod
@@ -63,7 +66,9 @@ class Categories:
         numbers = {name: at for at, name in enumerate(sorted(frozenset().union(*found)))}
         counts = np.array([len(each) for each in found], np.int64)
         columns = np.array([at for each in found for at in sorted(numbers[name] for name in each)], np.int64)
-        return cls(np.cumsum(counts) - counts, counts, columns, len(numbers))
+        owners = np.repeat(np.arange(len(counts)), counts)
+        weights = np.array(np.maximum(counts, 1) ** -0.5, np.float64)
+        return cls(np.cumsum(counts) - counts, counts, columns, owners, weights, len(numbers))
 
     def __bool__(self) -> bool:
         return self.names > 0
@@ -75,10 +80,6 @@ class Categories:
         lengths = self.counts[providers]
         ends = np.cumsum(lengths)
         at = np.repeat(self.starts[providers] - ends + lengths, lengths) + np.arange(lengths.sum())
-        wanted = summed(self.columns[at], np.repeat(self._weights()[providers], lengths), self.names)
+        wanted = summed(self.columns[at], np.repeat(self.weights[providers], lengths), self.names)
         wanted /= max(1, len(known))
-        owners = np.repeat(np.arange(len(self.counts)), self.counts)
-        return summed(owners, wanted[self.columns], len(self.counts)) * self._weights()
-
-    def _weights(self) -> Floats:
-        return np.array(np.maximum(self.counts, 1) ** -0.5, np.float64)
+        return summed(self.owners, wanted[self.columns], len(self.counts)) * self.weights

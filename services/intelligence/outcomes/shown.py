@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from services.intelligence.consented import purpose_for
 from services.intelligence.engine.question import Side, other
 from shared.contracts.events import document_id
 from shared.runtime.protocols import Document
@@ -33,7 +34,7 @@ class Recording:
     purposes: Mapping[str, str]
 
     def purpose_of(self, tenant: str) -> str | None:
-        return self.purposes.get(tenant, self.purposes.get("*"))
+        return purpose_for(self.purposes, tenant)
 
     def list_of(
         self, tenant: str, side: Side, id: str, answer: Mapping[str, Any], at: datetime
