@@ -57,6 +57,8 @@ class Parameters:
             for each in _members(field)
             if each.lineages or each.scopes
         }
+        #: What a caller chooses by.
+        self._chosen = {**self.body, **self.query}
 
     def refused(self, given: Sequence[tuple[str, str]]) -> Response | None:
         """A problem (422) for unknown parameters, and for single-valued ones that are repeated; None when all are
@@ -79,15 +81,10 @@ class Parameters:
         """The given parameters, with defaults for the others."""
         return {name: each.default for name, each in self._chosen.items()} | dict(given)
 
-    @property
-    def _chosen(self) -> dict[str, Parameter]:
-        return {**self.body, **self.query}
-
     def check_scopes(self, caller: Caller, given: Given) -> None:
         """Raise Denied (403) for a parameter that filters by data which the caller may not read."""
-        known = self._chosen
         for name in dict.fromkeys(name for name, value in given if value != ""):
-            for scope in known[name].scopes if name in known else ():
+            for scope in self._chosen[name].scopes if name in self._chosen else ():
                 if not caller.may(scope):
                     raise forbidden(scope, f"the parameter {name}")
 
