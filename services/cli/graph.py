@@ -9,13 +9,17 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlencode
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
-from services.cli.options import Json, taking
+from services.cli.options import PURPOSE, STRENGTH, Json, Options, taking
+from services.cli.tables import Column, Row, fitted
 from shared.contracts.errors import ConfigurationError
+from shared.observability.terminal import printable
 from shared.service.launch import read_settings
 
 Side = Literal["consumer", "provider"]
-_OF_SERVICE: dict[str, tuple[Any, Any]] = {
+_OF_SERVICE: Options = {
     "tenant": (
         Annotated[str | None, typer.Option(help="The tenant, if no key determines it.", show_default=False)],
         None,
@@ -33,33 +37,10 @@ _OF_SERVICE: dict[str, tuple[Any, Any]] = {
     ),
     "as_json": (Json, False),
 }
-_STRENGTH: dict[str, tuple[Any, Any]] = {
-    "kind": (Annotated[str | None, typer.Option(help="Only relations of this kind.", show_default=False)], None),
-    "weights": (
-        Annotated[
-            str | None, typer.Option(help="Weights of kinds, as in purchase:2,view:0.1.", show_default=False)
-        ],
-        None,
-    ),
-    "half_life_months": (
-        Annotated[
-            float | None, typer.Option(help="Half-life in place of the configured one.", show_default=False)
-        ],
-        None,
-    ),
-}
-_PURPOSE: dict[str, tuple[Any, Any]] = {
-    "purpose": (
-        Annotated[
-            str | None, typer.Option(help="Only consumers who have granted this purpose.", show_default=False)
-        ],
-        None,
-    ),
-}
 _Node = Annotated[str, typer.Argument(help="consumer:ID or provider:ID.", show_default=False)]
 
 
-@taking(**_STRENGTH, **_PURPOSE, **_OF_SERVICE)
+@taking(**STRENGTH, **PURPOSE, **_OF_SERVICE)
 def paths_command(
     start: _Node,
     end: _Node,
@@ -79,10 +60,20 @@ def paths_command(
         [node["side"], node["id"], node.get("name") or "", strength, _number(node["relationships"])]
         for node, strength in zip(found["nodes"], strengths, strict=bool(found["nodes"]))
     ]
-    _show(found, rows, ["", "id", "name?", "strength#", "relationships#?"])
+    _show(
+        found,
+        rows,
+        [
+            Column(""),
+            Column("id"),
+            Column("name", rank=1),
+            Column("strength", right=True),
+            Column("relationships", right=True, rank=1),
+        ],
+    )
 
 
-@taking(**_STRENGTH, **_PURPOSE, **_OF_SERVICE)
+@taking(**STRENGTH, **PURPOSE, **_OF_SERVICE)
 def neighbours_command(
     node: _Node,
     depth: Annotated[
@@ -112,12 +103,16 @@ def neighbours_command(
         ]
         for edge in found["edges"]
     ]
-    _show(found, rows, ["consumer", "provider", "name?", "strength#"])
+    _show(
+        found,
+        rows,
+        [Column("consumer"), Column("provider"), Column("name", rank=1), Column("strength", right=True)],
+    )
     if found["omitted"]:
         _say(f"{_number(found['omitted'])} more relationships are not shown.")
 
 
-@taking(**_PURPOSE, **_OF_SERVICE)
+@taking(**PURPOSE, **_OF_SERVICE)
 def central_command(
     by: Annotated[
         Literal["pagerank", "degree"],
@@ -136,7 +131,7 @@ def central_command(
     """
     found = _ask("/v1/central", {"by": by, "side": side, "kind": kind, "limit": limit}, options)
     if not _as_json(found, options):
-        _show(found, [_central(each) for each in found["items"]], [side, *_CENTRAL])
+        _show(found, [_central(each) for each in found["items"]], [Column(side), *_CENTRAL])
 
 
 @taking(**_OF_SERVICE)
@@ -153,7 +148,7 @@ def communities_command(
         found = _ask(f"/v1/communities/{quote(community, safe='')}", {"limit": limit}, options)
         if not _as_json(found, options):
             rows = [[each["side"], *_central(each)] for each in found["members"]]
-            _show(found, rows, ["", "id", *_CENTRAL])
+            _show(found, rows, [Column(""), Column("id"), *_CENTRAL])
         return
     found = _ask("/v1/communities", {"limit": limit}, options)
     if _as_json(found, options):
@@ -169,10 +164,21 @@ def communities_command(
         ]
         for each in found["items"]
     ]
-    _show(found, rows, ["community", "consumers#", "providers#", "strongest…", "sells…?", "where…?"])
+    _show(
+        found,
+        rows,
+        [
+            Column("community"),
+            Column("consumers", right=True),
+            Column("providers", right=True),
+            Column("strongest", wrap=True),
+            Column("sells", wrap=True, rank=1),
+            Column("where", wrap=True, rank=1),
+        ],
+    )
 
 
-@taking(**_PURPOSE, **_OF_SERVICE)
+@taking(**PURPOSE, **_OF_SERVICE)
 def campaign_command(
     consumers: Annotated[
         Path, typer.Argument(help="A file with the id of a consumer in each line; - is stdin.", show_default=False)
@@ -202,7 +208,7 @@ def campaign_command(
         [each["consumer_id"], ", ".join(one["provider_id"] for one in each["providers"])]
         for each in found["items"]
     ]
-    _show(found, rows, ["consumer", "providers…"])
+    _show(found, rows, [Column("consumer"), Column("providers", wrap=True)])
     report = found["report"]
     _say(
         f"{_number(report['shown'])} of {_number(report['providers'])} providers are in a list; without the "
@@ -211,7 +217,7 @@ def campaign_command(
     )
 
 
-_CENTRAL = ["name?", "relationships#", "PageRank#?"]
+_CENTRAL = [Column("name", rank=1), Column("relationships", right=True), Column("PageRank", right=True, rank=1)]
 
 
 def _central(each: dict[str, Any]) -> list[str]:
@@ -247,7 +253,7 @@ def _client(options: dict[str, Any]) -> Any:
 
 
 def _ask(path: str, given: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    asked = given | {name: options[name] for name in (*_STRENGTH, *_PURPOSE) if name in options}
+    asked = given | {name: options[name] for name in (*STRENGTH, *PURPOSE) if name in options}
     query = urlencode({name: value for name, value in asked.items() if value is not None})
     found: dict[str, Any] = _client(options).ask("GET", f"{path}?{query}")
     return found
@@ -259,20 +265,11 @@ def _as_json(found: dict[str, Any], options: dict[str, Any]) -> bool:
     return bool(options["as_json"])
 
 
-def _show(found: dict[str, Any], rows: list[list[str]], names: list[str]) -> None:
-    """A table. Of the names of columns, ``#`` marks numbers, ``…`` prose, and ``?`` what is left out first."""
-    from rich.console import Console
-
-    from services.cli.tables import Column, Row, fitted
-
-    console = Console()
+def _show(found: dict[str, Any], rows: list[list[str]], columns: list[Column]) -> None:
     if "reason" in found:
         _say(f"No answer: {found['reason']}.")
-    columns = [
-        Column(name.rstrip("#…?"), right="#" in name, wrap="…" in name, rank=1 if "?" in name else 9)
-        for name in names
-    ]
     if rows:
+        console = Console()
         console.print(fitted("", columns, (Row(cells) for cells in rows), console))
     if at := (found.get("as_of") or {}).get("at"):
         _say(f"As of {at[:16].replace('T', ' ')} UTC: they are found every few minutes.")
@@ -281,9 +278,4 @@ def _show(found: dict[str, Any], rows: list[list[str]], names: list[str]) -> Non
 
 
 def _say(sentence: str) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    from shared.observability.terminal import printable
-
     Console().print(Text(printable(sentence)))

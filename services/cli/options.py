@@ -14,6 +14,33 @@ PrivacyUrl = Annotated[
     ),
 ]
 
+#: Options by name, with their defaults, for ``taking``.
+Options = dict[str, tuple[Any, Any]]
+#: Which relationships count in a question to the graph, and how much.
+STRENGTH: Options = {
+    "kind": (Annotated[str | None, typer.Option(help="Only relations of this kind.", show_default=False)], None),
+    "weights": (
+        Annotated[
+            str | None, typer.Option(help="Weights of kinds, as in purchase:2,view:0.1.", show_default=False)
+        ],
+        None,
+    ),
+    "half_life_months": (
+        Annotated[
+            float | None, typer.Option(help="Half-life in place of the configured one.", show_default=False)
+        ],
+        None,
+    ),
+}
+PURPOSE: Options = {
+    "purpose": (
+        Annotated[
+            str | None, typer.Option(help="Only consumers who have granted this purpose.", show_default=False)
+        ],
+        None,
+    ),
+}
+
 
 def taking(**shared: tuple[Any, Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Options that several commands have, as (annotation, default) by name, for a function that takes them as

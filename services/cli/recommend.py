@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli.options import taking
+from services.cli.options import PURPOSE, STRENGTH, Options, taking
 from shared.contracts.errors import ConfigurationError
 from shared.service.launch import read_settings
 
@@ -17,34 +17,13 @@ if TYPE_CHECKING:
     from services.intelligence.questions import Questions
     from shared.http.caller import Caller
 
-Options = dict[str, tuple[Any, Any]]
 _ASKING: Options = {
     "tenant": (Annotated[str, typer.Option(help="The tenant.")], "default"),
     "limit": (Annotated[int, typer.Option(min=1, max=100, help="Maximum number of answers.")], 10),
-    "kind": (
-        Annotated[str | None, typer.Option(help="Only relations of this kind.", show_default=False)],
-        None,
-    ),
-    "weights": (
-        Annotated[
-            str | None, typer.Option(help="Weights of kinds, as in purchase:2,view:0.1.", show_default=False)
-        ],
-        None,
-    ),
-    "half_life_months": (
-        Annotated[
-            float | None, typer.Option(help="Half-life in place of the configured one.", show_default=False)
-        ],
-        None,
-    ),
+    **STRENGTH,
     "beta": (Annotated[float | None, typer.Option(min=0, max=1, help="How far popularity is taken out.")], None),
     "explain": (Annotated[bool, typer.Option(help="Show the reasons, too.")], True),
-    "purpose": (
-        Annotated[
-            str | None, typer.Option(help="Only consumers who have granted this purpose.", show_default=False)
-        ],
-        None,
-    ),
+    **PURPOSE,
     "as_json": (
         Annotated[bool, typer.Option("--json", help="Print one line of JSON, as the API answers.")],
         False,
@@ -115,7 +94,9 @@ def next_command(
     if options["as_json"]:
         typer.echo(json.dumps(found))
     else:
-        _show_calls(found)
+        from services.cli.recommend_view import show_calls
+
+        show_calls(found)
 
 
 @taking(**{name: option for name, option in _ASKING.items() if name != "limit"})
@@ -146,7 +127,9 @@ def affinity_command(
     if options["as_json"]:
         typer.echo(json.dumps(found))
     else:
-        _show_pair(found)
+        from services.cli.recommend_view import show_pair
+
+        show_pair(found)
 
 
 def _of_either(similar: bool, options: dict[str, Any]) -> None:
@@ -166,7 +149,9 @@ def _of_either(similar: bool, options: dict[str, Any]) -> None:
     if options["as_json"]:
         typer.echo(json.dumps(found))
     else:
-        _show(found, side if similar else ("provider" if side == "consumer" else "consumer"))
+        from services.cli.recommend_view import show
+
+        show(found, side if similar else ("provider" if side == "consumer" else "consumer"))
 
 
 def _query(model: "type[BaseModel]", given: dict[str, Any]) -> Any:
@@ -213,123 +198,3 @@ def _questions(settings: Any, database: Any, tenant: str) -> "Questions":
     defaults = Defaults(settings.kind_weights, settings.half_life_months, now)
     advisers = Advisers(Models(database))
     return Questions(Still(source.scan(lambda: True)), source, defaults, list, advisers)
-
-
-def _show(found: dict[str, Any], far: str) -> None:
-    from rich.console import Console
-
-    from services.cli.tables import Column, Row, fitted
-
-    console = Console()
-    if "reason" in found:
-        console.print(f"No answer: {found['reason']}.", highlight=False)
-    rows = found["items"] or found.get("popular", [])
-    if not rows:
-        return
-    if not found["items"]:
-        console.print("These are the most popular ones instead:")
-    columns = [
-        Column(far),
-        Column("name", rank=2),
-        Column("score" if found["items"] else "relationships", right=True),
-        Column("because", wrap=True, rank=1),
-    ]
-    shown = [
-        Row(
-            [
-                each[f"{far}_id"],
-                each.get("name") or "",
-                # The score of a popular one is their number, and 0 where there are few.
-                f"{each['score']:.4g}" if found["items"] else str(each["relationships"]),
-                _because(each, len(found["items"])),
-            ]
-        )
-        for each in rows
-    ]
-    console.print(fitted("", columns, shown, console))
-    if found.get("left_out"):
-        console.print("Consumers who have not granted the purpose are left out.")
-
-
-def _because(answer: dict[str, Any], walked: int) -> str:
-    if not walked:
-        return "popular"
-    if answer.get("shared") is not None:
-        return f"shares {answer['shared']}"
-    parts = [
-        f"{via.get('name') or via['provider_id']} (shares {via['shared_consumers']})"
-        for reason in answer.get("because", ())
-        for via in reason.get("via", ())
-    ]
-    terms = [each["term"] for each in answer.get("because", ()) if each["term"] != "walk"][:2]
-    return ", ".join([*parts, *terms])
-
-
-def _risk(probability: float) -> str:
-    """Two digits: small ones differ, too."""
-    return f"{float(f'{probability * 100:.2g}'):g}%"
-
-
-def _show_pair(found: dict[str, Any]) -> None:
-    import shutil
-
-    from services.cli.report_table import pairs
-    from shared.observability.terminal import printable
-
-    named = f" ({found['name']})" if found.get("name") else ""
-    strength, score = found["strength"], found["score"]
-    of = f"{found['rank']:,} of {found['candidates']:,}" if found["rank"] is not None else ""
-    shown = [
-        ("consumer", found["consumer_id"], True),
-        ("provider", f"{found['provider_id']}{named}", True),
-        ("strength", "no relationship" if strength is None else f"{strength:.3g}", True),
-        ("score", f"none: {found['reason']}" if score is None else f"{score:.4g}", score is not None),
-        *([("rank", of, True)] if of else []),
-        *([("because", _because(found, 1), False)] if found.get("because") else []),
-    ]
-    width = shutil.get_terminal_size((80, 24)).columns
-    for line in pairs([(label, printable(value), whole) for label, value, whole in shown], width):
-        typer.echo(line)
-
-
-def _show_calls(found: dict[str, Any]) -> None:
-    from rich.console import Console
-
-    from services.cli.tables import Column, Row, fitted
-    from shared.measures.currencies import major, named
-
-    console = Console()
-    if "reason" in found:
-        console.print(f"No answer: {found['reason']}.", highlight=False)
-    currency = found.get("currency")
-    rows = [
-        Row(
-            [
-                each["consumer_id"],
-                _risk(each["risk"]),
-                f"{each['expected_weight']:.3g}"
-                if currency is None
-                else major(each["expected_value_minor"], currency),
-                f"{each['affinity']:.3g}",
-                f"{each['months']}",
-                each["last_month"],
-                _because(each, len(found["items"])),
-            ]
-        )
-        for each in found["items"]
-    ]
-    if not rows:
-        return
-    columns = [
-        Column("consumer"),
-        Column("risk", right=True),
-        Column("value" if currency is None else f"value, {named(currency)}", right=True),
-        *(Column(name, right=True, rank=3) for name in ("affinity", "months")),
-        Column("last month", rank=4),
-        Column("affinity because", wrap=True, rank=1),
-    ]
-    console.print(fitted("", columns, rows, console))
-    if not found["churn_model"]["reliable"]:
-        console.print("The fit found no clear optimum, so the risks are unreliable.")
-    if found.get("left_out"):
-        console.print("Consumers who have not granted the purpose are left out.")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from services.cli import recommend
+from services.cli import recommend, recommend_view
 from services.cli.__main__ import app
 from shared.http.caller import SCOPES, Caller
 from tests.support.builders import MemoryKith, recorded
@@ -102,6 +102,6 @@ def test_popular_providers_with_few_consumers_have_few_and_not_0(kith: Any) -> N
 
 def test_columns_that_are_empty_are_left_out_and_small_risks_differ(kith: Any) -> None:
     assert "name" not in kith("recommend", "--provider", "p1").splitlines()[0].split()
-    assert [recommend._risk(risk) for risk in (0.0, 0.00123, 0.0456, 0.5, 0.99949, 1.0)] == [
+    assert [recommend_view._risk(risk) for risk in (0.0, 0.00123, 0.0456, 0.5, 0.99949, 1.0)] == [
         *("0%", "0.12%", "4.6%", "50%", "100%", "100%"),
     ]

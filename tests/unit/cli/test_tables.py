@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from services.cli import audit, recommend, webhook
+from services.cli import audit, recommend_view, webhook
 from services.cli.dead_letters_view import table
 from services.cli.tables import Column, Row, fitted, with_notes
 
@@ -84,13 +84,13 @@ def test_what_cannot_be_left_out_takes_several_lines(
 
 def recommended(id: str) -> None:
     item = {"provider_id": id, "name": id, "score": 0.1234, "because": []}
-    recommend._show({"items": [item]}, "provider")
+    recommend_view.show({"items": [item]}, "provider")
 
 
 def called(id: str) -> None:
     figures = {"risk": 0.34, "expected_value_minor": 1234567890, "affinity": 0.1234, "months": 12}
     item = {"consumer_id": id, **figures, "last_month": "2026-11", "because": []}
-    recommend._show_calls({"items": [item], "currency": "EUR", "churn_model": {"reliable": True}})
+    recommend_view.show_calls({"items": [item], "currency": "EUR", "churn_model": {"reliable": True}})
 
 
 def endpoints(id: str) -> None:
