@@ -6,7 +6,6 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from datetime import datetime
 from typing import cast
 
 import aiormq
@@ -26,8 +25,9 @@ from aiormq.exceptions import (
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
-from services.rabbitmq.lenient import Undecodable, tolerate_properties
-from services.rabbitmq.protocols import Delivery, Outgoing, Properties, Topology
+from services.rabbitmq.frames import basic_of, delivery_of
+from services.rabbitmq.lenient import tolerate_properties
+from services.rabbitmq.protocols import Delivery, Outgoing, Topology
 from shared.contracts.errors import ConfigurationError, Unavailable
 
 _CONNECT_SECONDS = 15.0
@@ -36,13 +36,7 @@ _ANSWER_SECONDS = 30.0
 _CLOSE_SECONDS = 3.0
 #: Messages on their way to RabbitMQ, per lane. It takes most of them before it confirms the first.
 _UNCONFIRMED = 500
-#: Headers that a quorum queue adds to what it delivers again (the second one from 4.3 on). They differ from one
-#: delivery to the next, and are no part of the message.
-_COUNTS = frozenset({"x-delivery-count", "x-acquired-count"})
-
 _REFUSALS = (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed)
-#: The properties that have a meaning here.
-_READ = ("content_type", "content_encoding", "message_id", "message_type", "timestamp", "headers")
 
 # It logs each refused connection with its traceback; the caller logs it once.
 logging.getLogger("aiormq").setLevel(logging.CRITICAL)
@@ -180,7 +174,7 @@ class RabbitConsumption:
                 raise Unavailable("RabbitMQ: the channel is closed")
             self._wake.clear()
             await self._wake.wait()
-        return [_delivery(self._waiting.popleft()) for _ in range(min(most, len(self._waiting)))]
+        return [delivery_of(self._waiting.popleft()) for _ in range(min(most, len(self._waiting)))]
 
     async def acknowledge(self, tag: int) -> None:
         with _translated():
@@ -215,7 +209,7 @@ async def _publish(channel: Channel, exchange: str, messages: Sequence[Outgoing]
                 message.body,
                 exchange=exchange,
                 routing_key=message.key,
-                properties=_basic(message.properties),
+                properties=basic_of(message.properties),
                 mandatory=True,
                 wait=False,
             )
@@ -228,33 +222,6 @@ async def _publish(channel: Channel, exchange: str, messages: Sequence[Outgoing]
         for each in sending:
             each.cancel()
     return sum(isinstance(answer, DeliveredMessage) for answer in answers)
-
-
-def _basic(properties: Properties) -> Basic.Properties:
-    return Basic.Properties(
-        content_type=properties.content_type,
-        message_id=properties.message_id,
-        message_type=properties.type,
-        timestamp=properties.timestamp,
-        delivery_mode=2,
-        headers=dict(properties.headers),  # type: ignore[arg-type]
-    )
-
-
-def _delivery(message: DeliveredMessage) -> Delivery:
-    found = message.header.properties
-    undecodable = next((name for name in _READ if isinstance(getattr(found, name), Undecodable)), "")
-    headers = {} if isinstance(found.headers, Undecodable) else found.headers or {}
-    properties = Properties(
-        found.content_type,
-        found.content_encoding,
-        found.message_id,
-        found.message_type,
-        found.timestamp if isinstance(found.timestamp, datetime) else None,
-        {name: value for name, value in headers.items() if name not in _COUNTS},
-    )
-    assert message.delivery_tag is not None
-    return Delivery(message.delivery_tag, message.body, properties, bool(message.redelivered), undecodable)
 
 
 @contextmanager

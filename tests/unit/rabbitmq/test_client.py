@@ -8,7 +8,8 @@ from aiormq.exceptions import ChannelInvalidStateError
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
-from services.rabbitmq.client import RabbitConsumption, _delivery
+from services.rabbitmq.client import RabbitConsumption
+from services.rabbitmq.frames import delivery_of
 from services.rabbitmq.judging import Bad
 from services.rabbitmq.letters import record_of
 from services.rabbitmq.protocols import Delivery
@@ -19,7 +20,7 @@ def delivered(redelivered: bool, **counts: int) -> Delivery:
     headers = {"ce-id": "e1", **{name.replace("_", "-"): count for name, count in counts.items()}}
     header = ContentHeader(0, 2, Basic.Properties(message_id="m1", headers=headers))  # type: ignore[arg-type]
     deliver = Basic.Deliver("consumer", 7, redelivered, "", "orders")
-    return _delivery(DeliveredMessage(delivery=deliver, header=header, body=b"{}", channel=None))  # type: ignore[arg-type]
+    return delivery_of(DeliveredMessage(delivery=deliver, header=header, body=b"{}", channel=None))  # type: ignore[arg-type]
 
 
 def test_a_redelivery_is_the_same_message_and_the_same_dead_letter() -> None:

@@ -12,7 +12,7 @@ from pamqp.commands import Basic
 from pamqp.frame import unmarshal
 from pamqp.header import ContentHeader
 
-from services.rabbitmq.client import _delivery
+from services.rabbitmq.frames import delivery_of
 from services.rabbitmq.lenient import Undecodable, tolerate_properties
 from services.rabbitmq.translation import requests_of
 from shared.contracts.errors import InvalidEvent
@@ -95,7 +95,7 @@ def test_every_message_is_read_and_what_pamqp_reads_is_read_as_it_does(written: 
 
 def delivered(written: dict[str, bytes]) -> Any:
     deliver = Basic.Deliver("consumer", 7, False, "", "orders")
-    return _delivery(
+    return delivery_of(
         DeliveredMessage(delivery=deliver, header=frame_of(written), body=b"{}", channel=None)  # type: ignore[arg-type]
     )
 
