@@ -76,8 +76,7 @@ def erase_command(
         waited = f", waiting for {', '.join(names)}" if (names := state.get("sinks")) else ""
         text = (
             f"Not done within {wait_seconds:g} s: {missing['name']} ({missing['means']}){waited}. The erasure "
-            "continues; "
-            "run the command again to wait for it."
+            "continues; run the command again to wait for it."
         )
         _report(json_line, state, text)
         raise typer.Exit(1)

@@ -24,9 +24,9 @@ _CLOCKS = timedelta(hours=1)
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
     """The filter of a search; None: anything. ``subject`` is what an act was done to (a consumer_id, a key, a
-    letter …), in any spelling. ``caller`` is a name or the prefix of a key. ``action`` is a code, or its
-    first part: ``keys`` matches ``keys.create`` and ``keys.revoke``. The period includes ``first`` and
-    excludes ``end``; both are timezone-aware."""
+    letter …), in any spelling. ``caller`` is a name or the prefix of a key. ``action`` is a code, or its first
+    part: ``keys`` matches ``keys.create`` and ``keys.revoke``. The period includes ``first`` and excludes ``end``;
+    both are timezone-aware."""
 
     subject: str | None = None
     caller: str | None = None
