@@ -8,6 +8,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -100,8 +101,15 @@ class KafkaPublisher:
                 break
             except ValueError:
                 # A producer learns of added partitions within half a minute, or when it requests the metadata.
-                producer._metadata.request_update()
+                with suppress(RuntimeError):  # it is closed
+                    producer._metadata.request_update()
                 delivery.failed(UnknownTopicOrPartitionError())
+                break
+            except RuntimeError as error:
+                # kafka-python 3.0.12 answers so whoever sends while another thread closes the producer.
+                if not self._is_given_up(producer):
+                    raise
+                failed(error)
                 break
             sent.add_callback(delivery.arrived)
             sent.add_errback(failed)
@@ -128,6 +136,10 @@ class KafkaPublisher:
             if producer is self._producer and producer is not self._failed and not self._closed.is_set():
                 self._failed = producer
                 self._begin_opening()
+
+    def _is_given_up(self, producer: KafkaProducer) -> bool:
+        with self._lock:
+            return self._closed.is_set() or producer is self._failed or producer is not self._producer
 
     def _begin_opening(self) -> "_Opening":
         if self._opening is None:

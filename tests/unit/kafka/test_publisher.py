@@ -134,6 +134,31 @@ def test_a_producer_that_does_nothing_is_given_up(producers: list[Producer]) -> 
         assert producers[0].closed
 
 
+def test_a_producer_that_is_closed_while_a_message_is_handed_to_it_is_unavailable(
+    producers: list[Producer],
+) -> None:
+    """A worker that was stopped for long gives its producer up on one thread and sends on another."""
+    with closing(KafkaPublisher(Settings(kafka="there:1", publish_timeout_ms=10**6))) as publisher:
+        earlier = publisher.send([MESSAGE])
+
+        def given_up() -> None:
+            producers[0].sent[0].failed(KafkaTimeoutError("expired"))
+            raise RuntimeError("NetworkSelector closed!")
+
+        producers[0].on_send = given_up
+        for sent in (publisher.send([MESSAGE, MESSAGE]), earlier):
+            assert isinstance(sent.exception(PATIENCE_SECONDS), Unavailable)
+        wait_for("another producer", lambda: len(producers) == 2)
+        wait_for("its use", lambda: not isinstance(_outcome(publisher, producers[1]), Unavailable))
+
+
+def test_a_producer_that_is_not_closed_hides_no_error(producers: list[Producer]) -> None:
+    with closing(KafkaPublisher(Settings(kafka="there:1", publish_timeout_ms=10**6))) as publisher:
+        producers[0].refused = RuntimeError("a mistake")
+        with pytest.raises(RuntimeError, match="a mistake"):
+            publisher.send([MESSAGE])
+
+
 def test_a_message_that_is_refused_at_once_takes_no_other_with_it(producers: list[Producer]) -> None:
     with closing(KafkaPublisher(Settings(kafka="there:1", publish_timeout_ms=10**6))) as publisher:
         other = publisher.send([MESSAGE])
