@@ -9,6 +9,7 @@ from pymongo.database import Database
 
 from services.rabbitmq.judging import ANY_TENANT, Bad
 from services.rabbitmq.protocols import Properties
+from services.rabbitmq.translation import as_far_as_readable
 from shared.contracts.errors import Stale, Unavailable
 from shared.mongo.errors import translated
 from shared.runtime.dead_letters import COLLECTION, to_dead_letter, truncate
@@ -47,9 +48,9 @@ def letters_of(
     """Their documents and messages. Raises Unavailable for keys."""
     outcome = Outcome()
     for each in bad:
-        record = record_of(queue, each, arrived_ms)
-        shown = record if vault is None else _concealed(record, tenant, vault)
-        to_dead_letter(record, each.error, SERVICE, topic, outcome, shown)
+        record, event = record_of(queue, each, arrived_ms), as_far_as_readable(each.body, each.properties)
+        shown = record if vault is None else _concealed(record, event, tenant, vault)
+        to_dead_letter(record, each.error, SERVICE, topic, outcome, shown, event)
         letter = outcome.writes[-1].after
         assert letter is not None
         del letter["_id"]
@@ -86,8 +87,9 @@ def _headers(properties: Properties) -> Headers:
     )
 
 
-def _concealed(record: Record, tenant: str, vault: Vault) -> Record:
-    owner = owner_of(record)
+def _concealed(record: Record, event: bytes, tenant: str, vault: Vault) -> Record:
+    # As the door judges: an event that states no tenant is the queue's.
+    owner = owner_of(record._replace(value=event), "default" if tenant == ANY_TENANT else tenant)
     if tenant not in (ANY_TENANT, owner[0]):
         # Not under a key of the tenant that it only claims.
         owner = tenant, TENANT

@@ -8,8 +8,9 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -21,7 +22,7 @@ from services.ingest.modes import BATCHED, PLAIN, STRUCTURED, Header, mode_of
 from services.rabbitmq.protocols import Delivery, Properties
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.limits import MAX_BODY_BYTES
-from shared.contracts.wire import BOM
+from shared.contracts.wire import BOM, normal
 
 #: What the name of a header that states an attribute begins with: of the AMQP binding, of its form for clients
 #: that allow no colon, and of HTTP's.
@@ -56,11 +57,8 @@ def requests_of(delivery: Delivery, queue: str) -> list[Request]:
 def _requests(body: bytes, properties: Properties, source: str) -> Iterator[Request]:
     if len(body) > MAX_BODY_BYTES:
         raise InvalidEvent("too_large", _TOO_LARGE)
-    encoding = (properties.content_encoding or "").strip().lower()
-    if encoding and encoding not in _CHARSETS and is_gzip([(_CONTENT_ENCODING, _latin(encoding))]):
-        body = inflate(body)
-    body = body.removeprefix(BOM)
-    media = (properties.content_type or "").partition(";")[0].strip().lower()
+    body = _inflated(body, properties).removeprefix(BOM)
+    media = _media(properties)
     stated = [(name, _text(name, value)) for name, value in _attributes(properties.headers)]
     if ";" in (properties.content_type or "") and not stated:
         mode_of([_content_type(properties)])  # its charset
@@ -79,6 +77,46 @@ def _requests(body: bytes, properties: Properties, source: str) -> Iterator[Requ
         yield Request(_completed(body, properties, source))
     else:
         raise InvalidEvent("invalid", "the content type is neither JSON nor that of a CloudEvent")
+
+
+def as_far_as_readable(body: bytes, properties: Properties) -> bytes:
+    """A message that can never be accepted as an event in structured mode, for whoever asks whose it is and of
+    which type: without attributes that cannot be read, and as it came where it holds no one event."""
+    with suppress(Refused):  # the body of an event was decompressed before
+        body = _inflated(body, properties)
+    body = body.removeprefix(BOM)
+    attributes = list(_attributes(properties.headers))
+    data = _data(body)
+    whole = isinstance(data.get("data"), dict) and "specversion" in data["data"]
+    if not attributes or whole or _media(properties).startswith("application/cloudevents"):
+        try:
+            return normal(body)
+        except InvalidEvent:
+            return body
+    fields: dict[str, object] = {**_from_properties(body, properties)}
+    for name in {name for name, _ in attributes}:
+        values = [_text_or_none(name, value) for stated, value in attributes if stated == name]
+        # Who states a tenant twice states none, and not that of ``default``.
+        fields[name] = values[0] if len(set(values)) == 1 else None
+    return json.dumps({**fields, **data}).encode()
+
+
+def _data(body: bytes) -> dict[str, Any]:
+    try:
+        return {"data": json.loads(body)}
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _inflated(body: bytes, properties: Properties) -> bytes:
+    """Raises Refused."""
+    encoding = (properties.content_encoding or "").strip().lower()
+    packed = encoding and encoding not in _CHARSETS and is_gzip([(_CONTENT_ENCODING, _latin(encoding))])
+    return inflate(body) if packed else body
+
+
+def _media(properties: Properties) -> str:
+    return (properties.content_type or "").partition(";")[0].strip().lower()
 
 
 def _content_type(properties: Properties) -> Header:
@@ -141,6 +179,13 @@ def _text(name: str, value: object) -> str:
             except UnicodeDecodeError:
                 raise InvalidEvent("invalid", "is not UTF-8", _shown(name)) from None
     raise InvalidEvent("invalid", "is neither text, a whole number, a truth value nor a time", _shown(name))
+
+
+def _text_or_none(name: str, value: object) -> str | None:
+    try:
+        return _text(name, value)
+    except InvalidEvent:
+        return None
 
 
 def _shown(name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import codecs
 import hashlib
+import json
 import re
 from typing import Any
 
@@ -95,13 +96,14 @@ def to_dead_letter(
     topic: str,
     outcome: Outcome,
     shown: Record | None = None,
+    event: bytes | None = None,
 ) -> None:
     """Add the dead letter of ``record`` to ``outcome``: its document, and the original bytes as a message to
     ``topic``, with reason and origin in the headers. A record larger than MAX_BYTES is truncated in both (see
     ``truncate``). ``shown`` holds the value and headers to store instead, where the original ones must not be
-    seen."""
+    seen. ``event`` is what the record contains in structured mode, where it is in none of the modes of Kafka."""
     kept, shown = truncate(record), truncate(shown or record)
-    letter = document(record, error, service)
+    letter = document(record, error, service, event)
     letter |= {"value": shown.value, "headers": _headers(shown)}
     outcome.writes.append(Write(COLLECTION, dead_letter_id(record), None, letter, True))
     origin = f"{record.partition}/{record.offset}"
@@ -152,10 +154,10 @@ def dead_letter_id(record: Record) -> str:
     return f"{record.partition}/{record.offset}"
 
 
-def document(record: Record, error: InvalidEvent, service: str) -> Document:
+def document(record: Record, error: InvalidEvent, service: str, event: bytes | None = None) -> Document:
     """The stored form. ``key`` and ``value`` are the original bytes, or what ``truncate`` leaves of them.
     ``tenant``, ``type`` and ``event_id`` are present when they could be read; ``replay_of`` when a replayed dead
-    letter was rejected again."""
+    letter was rejected again. ``event`` as in ``to_dead_letter``."""
     kept = truncate(record)
     return {
         "_id": dead_letter_id(record),
@@ -170,7 +172,7 @@ def document(record: Record, error: InvalidEvent, service: str) -> Document:
         "key": kept.key,
         "value": kept.value,
         "headers": _headers(kept),
-        **_readable_attributes(readable(record).value),
+        **_readable_attributes(readable(record).value if event is None else event),
         **_replay_header(record),
         **({"cut": _original_size(record)} if kept is not record else {}),
     }
@@ -189,12 +191,22 @@ def _replay_header(record: Record) -> dict[str, str]:
     return {}
 
 
-def _readable_attributes(value: bytes | None) -> dict[str, Any]:
+def readable_fields(value: bytes | None) -> dict[str, Any] | None:
+    """The members of an event that may be no JSON as the codec has it; None of what is no object."""
     try:
         fields = orjson.loads(value or b"")
     except orjson.JSONDecodeError:
-        return {}
-    if not isinstance(fields, dict):
+        try:
+            # Python reads what is nearly JSON: half an emoji, which JavaScript sends, and NaN.
+            fields = json.loads(value or b"")
+        except (ValueError, RecursionError):
+            return None
+    return fields if isinstance(fields, dict) else None
+
+
+def _readable_attributes(value: bytes | None) -> dict[str, Any]:
+    fields = readable_fields(value)
+    if fields is None:
         return {}
     # An event without a tenant belongs to the default tenant.
     attributes = {

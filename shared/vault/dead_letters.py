@@ -6,13 +6,12 @@ its letters, too. Only the value is encrypted; the key and the headers stay as t
 """
 
 import json
-from typing import Any
 
-import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from shared.contracts.events import Id, Tenant
 from shared.contracts.spelling import nfc
+from shared.runtime.dead_letters import readable_fields
 from shared.runtime.protocols import Record
 from shared.vault.keys import TENANT
 from shared.vault.protocols import Destroyed
@@ -32,11 +31,12 @@ _ID: TypeAdapter[str] = TypeAdapter(Id)
 _FIELD = "dead-letter"
 
 
-def owner_of(record: Record) -> Owner:
-    """Tenant and consumer id of the key for a record. The id is empty for the tenant's own key."""
-    fields = _fields(record.value)
+def owner_of(record: Record, unstated: str = "default") -> Owner:
+    """Tenant and consumer id of the key for a record, whose tenant is ``unstated`` where it states none. The id is
+    empty for the tenant's own key."""
+    fields = readable_fields(record.value) or {}
     data = fields.get("data")
-    tenant, consumer = fields.get("tenant", "default"), data.get("consumer_id") if isinstance(data, dict) else None
+    tenant, consumer = fields.get("tenant", unstated), data.get("consumer_id") if isinstance(data, dict) else None
     if _fits(_TENANT, tenant) and _fits(_ID, consumer):
         return tenant, nfc(str(consumer))
     named, colon, rest = (record.key or b"").decode("utf-8", "replace").partition(":")
@@ -71,14 +71,6 @@ def opened(value: bytes, owner: Owner, key: DataKey | Destroyed | None) -> bytes
     if value == NOTHING or isinstance(key, Destroyed) or key is None:
         return None
     return key.open(value.removeprefix(MARK), associated(*owner, _FIELD))
-
-
-def _fields(value: bytes | None) -> dict[str, Any]:
-    try:
-        fields = orjson.loads(value or b"")
-    except orjson.JSONDecodeError:
-        return {}
-    return fields if isinstance(fields, dict) else {}
 
 
 def _fits(kind: TypeAdapter[str], value: object) -> bool:

@@ -244,6 +244,9 @@ def record(value: bytes | None, key: bytes | None = None, topic: str = "consumer
         (b'{"tenant":{},"x":"MARKER"}', None, "consumers", ("default", "")),
         (b'["MARKER"]', b"\xff\xfe", "consumers", ("default", "")),
         (b"", b"", "consumers", ("default", "")),
+        # Half an emoji, which JavaScript sends, and NaN: what is no JSON, and can be read all the same.
+        (BROKEN.replace(b"MARKER", rb"MARKER \ud83d"), None, "consumers", ("acme", "ada")),
+        (BROKEN.replace(b'"MARKER"', b"NaN"), b"other:bob", "consumers", ("acme", "ada")),
     ],
 )
 def test_under_whose_key_a_letter_is_sealed(
