@@ -406,8 +406,8 @@ class Settings(BaseSettings):
     )
     outcomes_purpose: dict[str, Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]] = Field(
         {},
-        description="Purpose of consent that the recording of a list needs, by tenant, * for all others (JSON)."
-        " Default: KITH_INTELLIGENCE_PURPOSE.",
+        description="Purpose of consent that the recording of a list needs besides that of"
+        " KITH_INTELLIGENCE_PURPOSE, by tenant, * for all others (JSON).",
     )
     dashboard_origins: tuple[str, ...] = Field(
         (),

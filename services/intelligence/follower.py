@@ -282,13 +282,14 @@ class Follower:
                 for id, provider in found.items():
                     state.tenant(tenant).describe(id, provider)
             return
-        if self._listener is not None:
-            self._listener.described(tenant, ids)
         if (purpose := state.purpose_of(tenant)) is not None:
             granted = self._source.granted(tenant, ids, purpose)
             with self._lock:
                 for id in ids:
                     state.tenant(tenant).grant(id, id in granted)
+        # After that: what is deleted now about who has withdrawn cannot be made again of the graph.
+        if self._listener is not None:
+            self._listener.described(tenant, ids)
 
     def _check(self, *, wait: bool = True) -> None:
         """Raises TailLost."""

@@ -4,11 +4,11 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from services.intelligence.engine.snapshot import Community, Snapshot, SnapshotFigures
+from services.intelligence.engine.snapshot import Community, NodeFigures, Snapshot, SnapshotFigures
 from services.intelligence.follower import Follower
 from services.intelligence.nodes import Nodes
 from services.intelligence.state import Provider
@@ -58,8 +58,9 @@ class Job:
         if self._follower.problems():
             return
         with self._follower.reading() as state:
-            tenants = list(state.tenants)
-        for tenant in tenants:
+            tenants = set(state.tenants)
+        # One that has lost its last relationship has figures of before.
+        for tenant in sorted(tenants | self._nodes.tenants()):
             if self._stop.is_set():
                 return
             if self._nodes.lease(tenant):
@@ -76,7 +77,10 @@ class Job:
                 snapshot, seen, edges = Snapshot.of(known.graph), dict(state.seen), known.graph.edges
                 providers = dict(known.providers)
             figures = snapshot.figures(SHOWN)
-            self._nodes.store(tenant, figures.nodes, lambda: not self._stop.is_set())
+            try:
+                self._nodes.store(tenant, figures.nodes, lambda: not self._stop.is_set())
+            finally:
+                self._take_back(tenant, figures.nodes)
             took = time.monotonic() - began
             job = {
                 "at": at,
@@ -90,6 +94,15 @@ class Job:
             self._nodes.finish(tenant, job, self._seconds)
         self.runs += 1
         self.seconds += took
+
+    def _take_back(self, tenant: str, nodes: Sequence[NodeFigures]) -> None:
+        """Delete the figures of consumers who have left the graph since the snapshot: what was deleted about them
+        when they withdrew their consent has been stored again."""
+        with self._follower.reading() as state:
+            names = state.known(tenant).graph.names["consumer"]
+            gone = [each.id for each in nodes if each.side == "consumer" and names.find(each.id) is None]
+        if gone:
+            self._nodes.delete(tenant, gone)
 
 
 def described(figures: SnapshotFigures, providers: Mapping[str, Provider]) -> list[Document]:

@@ -32,6 +32,11 @@ class Nodes:
         self._database, self._nodes, self._jobs = database, durable[GRAPH_NODES], durable[JOBS]
         self._owner = owner
 
+    def tenants(self) -> set[str]:
+        """The tenants of whom the job has ever run."""
+        with translated():
+            return set(self._jobs.distinct("_id"))
+
     def lease(self, tenant: str) -> bool:
         """Whether it is this process's turn to run the job of a tenant; until it has finished, it is nobody
         else's. ``finish`` sets when the next run is due."""
@@ -72,6 +77,13 @@ class Nodes:
                     raise Unavailable("the service is stopping")
                 self._nodes.bulk_write(writes[start : start + _BATCH], ordered=False)
         return len(writes)
+
+    def delete(self, tenant: str, consumers: Sequence[str]) -> None:
+        """Delete the figures of consumers."""
+        ids = [document_id(tenant, "consumer", id) for id in consumers]
+        with translated():
+            for start in range(0, len(ids), _BATCH):
+                self._nodes.delete_many({"_id": {"$in": ids[start : start + _BATCH]}})
 
     def job(self, tenant: str) -> Document | None:
         """The last run of a tenant's job; None before the first."""

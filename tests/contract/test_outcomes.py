@@ -211,7 +211,7 @@ def consent(id: str, consumer: str, granted: bool) -> Event:
 def test_only_who_has_granted_the_purpose_is_recorded_until_they_withdraw(
     kith: MongoKith, mongo_database: Mongo
 ) -> None:
-    recording = Recording(1.0, timedelta(days=30), timedelta(days=180), {"*": "advice"})
+    recording = Recording(1.0, timedelta(days=30), timedelta(days=180), [{"*": "advice"}])
     one = Process(kith, mongo_database, recording)
     kith.store([consent("01", "c1", True), consent("02", "c2", False), consent("03", "c3", True)])
     one.follow()

@@ -36,7 +36,7 @@ from tests.support.measures_world import NOW
 
 Triple = tuple[str, str, str]
 #: Every list is recorded.
-EVERYTHING = Recording(1.0, timedelta(days=30), timedelta(days=180), {})
+EVERYTHING = Recording(1.0, timedelta(days=30), timedelta(days=180))
 
 
 class MemorySource:

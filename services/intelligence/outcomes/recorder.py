@@ -139,14 +139,17 @@ class Recorder:
 
     def _permitted(self, lists: Sequence[Document]) -> list[Document]:
         """The lists, with the consumers only who have granted what the tenant's recording needs."""
-        needing = [each for each in lists if self.recording.purpose_of(each["tenant"]) is not None]
+        needing = [each for each in lists if self.recording.purposes_of(each["tenant"])]
         consumers = by_tenant({(each["tenant"], id) for each in needing for id in each["consumers"]})
-        granted = {tenant: self._of_purpose(tenant, ids) for tenant, ids in consumers.items()}
+        granted = {tenant: self._permitting(tenant, ids) for tenant, ids in consumers.items()}
         return _limited(lists, lambda tenant, id: tenant not in granted or id in granted[tenant])
 
-    def _of_purpose(self, tenant: str, consumers: list[str]) -> set[str]:
-        purpose = self.recording.purpose_of(tenant)
-        return set(consumers) if purpose is None else self._granted(tenant, consumers, purpose)
+    def _permitting(self, tenant: str, consumers: list[str]) -> set[str]:
+        """Of consumers, those who have granted everything that the recording needs."""
+        kept = set(consumers)
+        for purpose in self.recording.purposes_of(tenant):
+            kept = self._granted(tenant, sorted(kept), purpose) if kept else kept
+        return kept
 
     def _match(self, work: Work) -> None:
         if work.everything:
@@ -160,9 +163,7 @@ class Recorder:
 
     def _withdraw(self, tenant: str, consumers: list[str]) -> None:
         """Delete what is stored about those who have not granted what the recording needs."""
-        if self.recording.purpose_of(tenant) is None:
-            return
-        kept = self._of_purpose(tenant, consumers)
+        kept = self._permitting(tenant, consumers)
         if gone := [id for id in consumers if id not in kept]:
             self._forget(tenant, gone)
 

@@ -11,5 +11,5 @@ def recording_of(settings: Settings) -> Recording:
         settings.outcomes_share,
         timedelta(days=settings.outcomes_days),
         timedelta(days=settings.outcomes_keep_days),
-        {**settings.intelligence_purpose, **settings.outcomes_purpose},
+        (settings.intelligence_purpose, settings.outcomes_purpose),
     )

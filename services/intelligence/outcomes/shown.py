@@ -5,7 +5,7 @@ Whether it is recorded follows from the same and the share, so every process dec
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,17 +24,19 @@ class Recording:
     """What is recorded, and for how long.
 
     ``share`` is the part of the lists (0 to 1), ``window`` how long after it a relation counts, ``keep`` how long
-    after the window a list is kept: for so long, late events count. ``purposes`` is tenant → the purpose of
+    after the window a list is kept: for so long, late events count. Each of ``purposes`` is tenant → a purpose of
     consent that its recording needs, ``*`` for all others.
     """
 
     share: float
     window: timedelta
     keep: timedelta
-    purposes: Mapping[str, str]
+    purposes: Sequence[Mapping[str, str]] = ()
 
-    def purpose_of(self, tenant: str) -> str | None:
-        return purpose_for(self.purposes, tenant)
+    def purposes_of(self, tenant: str) -> list[str]:
+        """All that the recording of a tenant's lists needs."""
+        found = {purpose_for(each, tenant) for each in self.purposes}
+        return sorted(purpose for purpose in found if purpose is not None)
 
     def list_of(
         self, tenant: str, side: Side, id: str, answer: Mapping[str, Any], at: datetime
