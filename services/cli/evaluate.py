@@ -279,4 +279,6 @@ def _difference(difference: "Difference") -> str:
 
 
 def _months(half_life: float) -> str:
-    return "infinite" if half_life == float("inf") else f"{half_life:g} months"
+    if half_life == float("inf"):
+        return "infinite"
+    return f"{half_life:g} month" + ("" if half_life == 1 else "s")

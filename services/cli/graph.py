@@ -129,6 +129,8 @@ def central_command(
 
     Asks the intelligence service.
     """
+    if kind is not None and by == "pagerank":
+        raise ConfigurationError("--kind needs --by degree: PageRank is of all relationships")
     found = _ask("/v1/central", {"by": by, "side": side, "kind": kind, "limit": limit}, options)
     if not _as_json(found, options):
         _show(found, [_central(each) for each in found["items"]], [Column(side), *_CENTRAL])

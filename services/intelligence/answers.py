@@ -101,7 +101,8 @@ class Answers(BaseModel):
     lack: Annotated[Why | None, DerivedFrom()] = Field(
         None,
         description="Why there are no items. `unknown`: nobody with this id has a relationship (of the kind); "
-        "`withheld`: the consumer has not granted the purpose that the tenant's data is used for; `weightless`: "
+        "`withheld`: the consumer has not granted the purpose that the tenant's data is used for (`unknown` for a "
+        "credential that may not read consents); `weightless`: "
         "all relationships weigh 0; `unreached`: nobody else shares them; `excluded`: only such are reached as "
         "may not be an answer: of another category, closed, or without the purpose.",
     )

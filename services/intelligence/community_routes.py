@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.intelligence import graph_answers as shown
 from services.intelligence.consented import first_granted
+from services.intelligence.engine.answers import FEW
 from services.intelligence.engine.neighbours import central
 from services.intelligence.engine.question import Side
-from services.intelligence.failures import FAILURES
+from services.intelligence.failures import COMBINED, FAILURES
 from services.intelligence.nodes import Nodes
 from services.intelligence.present import as_of, few, positions, relationships
 from services.intelligence.questions import Questions
@@ -20,6 +21,7 @@ from shared.access.guard import CallerOf, TenantOf
 from shared.access.lineage import DerivedFrom
 from shared.contracts.events import Name
 from shared.http.caller import CONSUMERS_READ, INTELLIGENCE_READ, RELATIONS_READ, Caller, forbidden
+from shared.http.parameters import BadParameter
 from shared.http.purposes import SUMS
 from shared.http.scopes import Scoped, needs
 from shared.http.server import json_response, problems
@@ -63,13 +65,15 @@ def add_communities(app: FastAPI, questions: Questions, nodes: Nodes) -> None:
         tags=["graph"],
         summary="Who is central: by PageRank, or by the number of relationships.",
         response_model=shown.CentralList,
-        responses=FAILURES,
+        responses=COMBINED,
     )
     @needs(INTELLIGENCE_READ, purpose=SUMS)
     def most_central(query: Annotated[CentralQuery, Query()], caller: CallerOf, _: TenantOf) -> Any:
         """Consumers need `relations:read`, too."""
         if query.side == "consumer" and not caller.may(RELATIONS_READ):
             raise forbidden(RELATIONS_READ)
+        if query.kind is not None and query.by == "pagerank":
+            raise BadParameter("kind", "needs by=degree: PageRank is of all relationships")
         found: dict[str, Document] = {}
         answer: Document = {}
 
@@ -176,13 +180,40 @@ def _community(caller: Caller, tenant: Tenant, stored: Document) -> Document:
         for each in stored["strongest"]
     ]
     named = caller.may(RELATIONS_READ)
+    telling = _telling(stored)
     return {
         **stored,
         "consumers": few(stored["consumers"]),
+        "inside": "few" if telling else stored["inside"],
+        "outside": few(stored["outside"]) if telling else stored["outside"],
         "categories": stored["categories"] if named else [],
         "places": stored["places"] if named else [],
         "strongest": strongest,
     }
+
+
+def _telling(stored: Document) -> bool:
+    """Whether the number of relationships within a community would tell a number of consumers below five: that of
+    all of them, or that of a provider by what the others leave."""
+    if stored["consumers"] < FEW:
+        return True
+    listed: list[int] = [each["inside"] for each in stored["strongest"]]
+    shown = [count for count in listed if count >= FEW]
+    hidden: int = stored["providers"] - len(shown)
+    rest: int = stored["inside"] - sum(shown)
+    ranked = len(listed) - len(shown)
+    most = FEW - 1 if ranked else listed[-1]
+
+    def highest(place: int) -> int:
+        return min(most, (rest - (hidden - place)) // place)
+
+    def lowest(place: int) -> int:
+        return max(1, -((most * (place - 1) - rest) // (hidden - place + 1)))
+
+    # Of those in the list the order is known, of the others only that they come after these.
+    if any(lowest(place) == highest(place) < FEW for place in range(1, ranked + 1)):
+        return True
+    return hidden > ranked and lowest(hidden) == highest(ranked + 1) < FEW
 
 
 def _named(caller: Caller, tenant: Tenant, side: str, id: str) -> Document:

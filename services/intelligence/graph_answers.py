@@ -104,8 +104,10 @@ class Community(BaseModel):
     id: Label
     consumers: Few
     providers: Count
-    inside: Count = Field(description="Relationships within it.")
-    outside: Count = Field(description="Relationships that leave it.")
+    inside: Few = Field(
+        description="Relationships within it. `few` where it would tell a number of consumers below five."
+    )
+    outside: Few = Field(description="Relationships that leave it; below five `few` where `inside` is.")
     categories: list[Share] = Field(description="The most frequent categories of its providers.")
     places: list[Share] = Field(description="The most frequent towns of its providers.")
     strongest: list[Member] = Field(description="The providers with the most relationships within it.")

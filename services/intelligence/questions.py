@@ -17,8 +17,9 @@ from services.intelligence.learning.model import LearnedRanking
 from services.intelligence.parameters import AskQuery, Defaults, PairQuery, RecommendQuery, SimilarQuery
 from services.intelligence.present import NOBODY, Presenter, as_of
 from services.intelligence.state import State, Tenant
+from shared.access.lineage import reveals
 from shared.contracts.errors import Unavailable
-from shared.http.caller import RELATIONS_READ, Caller
+from shared.http.caller import CONSUMERS_READ, RELATIONS_READ, Caller
 from shared.http.parameters import BadParameter
 from shared.runtime.protocols import Document
 
@@ -107,7 +108,7 @@ class Questions:
                 "score": None if found.answer is None else found.answer.score,
                 "rank": found.rank,
                 "candidates": found.candidates,
-                **presenter.lack(found.lack, consumer_id in tenant.withheld),
+                **presenter.lack(found.lack, _withheld(caller, tenant, consumer_id)),
                 "sampled": found.sampled,
                 "as_of": as_of(state.seen, question, "walk"),
             }
@@ -223,7 +224,7 @@ class Questions:
         question: Question,
     ) -> Document:
         presenter = _presenter(caller, tenant, question)
-        withheld = side == "consumer" and id in tenant.withheld
+        withheld = side == "consumer" and _withheld(caller, tenant, id)
         return {
             **presenter.ranking(ranking, far, id, withheld),
             "as_of": as_of(state.seen, question, "walk"),
@@ -237,6 +238,12 @@ def _limited(tenant: Tenant, question: Question, category: str | None, *, closed
         among=None if category is None else tenant.of_category(category),
         without=frozenset() if closed else frozenset(tenant.closed),
     )
+
+
+def _withheld(caller: Caller, tenant: Tenant, consumer_id: str) -> bool:
+    """Whether somebody is not in the graph for want of consent, for those who may see consents."""
+    may_know = caller.may(CONSUMERS_READ) and reveals(caller.masks, ("consent",)) is None
+    return may_know and consumer_id in tenant.withheld
 
 
 def _presenter(caller: Caller, tenant: Tenant, question: Question) -> Presenter:

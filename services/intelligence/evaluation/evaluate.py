@@ -13,6 +13,11 @@ from services.intelligence.learning.learn import TooFew, fit_model, learned, mos
 from services.intelligence.learning.profiles import Profiles
 
 SPLITS = ("leave-last-out", "one-day")
+#: Who can be asked about.
+_NEEDED = {
+    "leave-last-out": "a consumer needs three providers",
+    "one-day": "nobody who has a new provider in the last tenth, whole days at a time, was known before",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,7 @@ def evaluate(
         if len(chosen.consumers) < len(split.consumers):
             notes.append(f"{name}: {len(chosen.consumers)} of {len(split.consumers)} consumers, chosen by a hash")
         if not len(chosen.consumers):
-            notes.append(f"{name}: nobody can be asked about; a consumer needs three providers")
+            notes.append(f"{name}: nobody can be asked about; {_NEEDED[name]}")
             continue
         section, more = _section(name, chosen, profiles, weights or {}, draw)
         sections.append(section)

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from services.cli.__main__ import app
 from services.cli.service_client import ServiceClient
 from shared.access.masks import MASK
+from shared.contracts.errors import ConfigurationError
 
 NODES = [
     {"side": "consumer", "id": "c1", "steps": 0, "relationships": 4321},
@@ -69,3 +70,19 @@ def test_the_whole_of_a_community_s_lists_may_be_hidden(monkeypatch: pytest.Monk
     monkeypatch.setattr(ServiceClient, "ask", lambda *_: found)
     result = CliRunner().invoke(app, ["communities"])
     assert result.output.count(MASK) == 2, result.exception
+
+
+def test_a_kind_needs_the_number_of_relationships(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def ask(*given: Any) -> dict[str, Any]:
+        asked.append(given)
+        return {"items": [CENTRAL]}
+
+    monkeypatch.setattr(ServiceClient, "ask", ask)
+    result = CliRunner().invoke(app, ["central", "--kind", "purchase"])
+    assert isinstance(result.exception, ConfigurationError)
+    assert "--by degree" in str(result.exception)
+    assert not asked
+    result = CliRunner().invoke(app, ["central", "--by", "degree", "--kind", "purchase"])
+    assert (result.exit_code, len(asked)) == (0, 1)

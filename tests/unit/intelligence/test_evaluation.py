@@ -187,3 +187,16 @@ def test_too_little_is_said() -> None:
     report = evaluate(Relations.of([Relation("a", "b", START, "k")]), Profiles())
     assert report.sections == ()
     assert [note.split(":")[0] for note in report.notes] == ["leave-last-out", "one-day"]
+
+
+def test_each_split_says_why_nobody_can_be_asked_about() -> None:
+    rows = [Relation(f"c{n}", f"p{n}", START + timedelta(days=n), "view") for n in range(40)]
+    last, day = evaluate(Relations.of(rows), Profiles()).notes
+    assert last == "leave-last-out: nobody can be asked about; a consumer needs three providers"
+    assert day.startswith("one-day: nobody can be asked about; ")
+    assert "three providers" not in day
+    # All on one day: nothing is known before it.
+    together = [Relation(f"c{n % 9}", f"p{n % 7}", START, "view") for n in range(63)]
+    found = evaluate(Relations.of(together), Profiles())
+    assert [section.split for section in found.sections] == ["leave-last-out"]
+    assert day in found.notes

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from services.intelligence.api import create_app
 from services.intelligence.parameters import PairQuery, RecommendQuery, SimilarQuery
 from services.intelligence.questions import NotGranted
-from shared.http.caller import INTELLIGENCE_READ, RELATIONS_READ, Caller
+from shared.http.caller import CONSUMERS_READ, INTELLIGENCE_READ, RELATIONS_READ, Caller
 from shared.http.parameters import BadParameter
 from tests.support.builders import OPEN, MemoryKith, event, recorded
 from tests.support.intelligence import MemoryIntelligence
@@ -202,6 +202,10 @@ def test_no_number_of_consumers_below_five_is_shown() -> None:
     with TestClient(app, headers={"Kith-Tenant": "default"}) as client:
         central = client.get("/v1/central?by=degree").json()["items"]
         around = client.get("/v1/neighbours/consumer/c0").json()["nodes"]
+        limited = client.get("/v1/central?by=degree&kind=purchase")
+        refused = client.get("/v1/central?kind=purchase")
+    assert limited.status_code == 200
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, "kind")
     for nodes in (central, [node for node in around if node["side"] == "provider"]):
         assert {node["id"]: node["relationships"] for node in nodes} == {
             id: relationships for id, (relationships, _) in numbers.items()
@@ -236,3 +240,35 @@ def test_how_many_had_a_score_depends_neither_on_the_limit_nor_on_who_is_left_ou
     bound = replace(EVERYTHING, purpose="mail")
     told = ask.recommend(bound, "provider", "p0", RecommendQuery(provider_id="p0", purpose="mail"))
     assert told["candidates"] is None
+
+
+@pytest.mark.parametrize(
+    ("more", "masks", "lack"),
+    [
+        ({CONSUMERS_READ}, (), "withheld"),
+        ({CONSUMERS_READ}, ("personal",), "withheld"),
+        (set(), (), "unknown"),
+        ({CONSUMERS_READ}, ("consent",), "unknown"),
+        ({CONSUMERS_READ}, ("consent.advice",), "unknown"),
+        ({CONSUMERS_READ}, ("consent.*",), "unknown"),
+    ],
+)
+def test_that_somebody_has_not_granted_is_told_to_those_who_may_see_consents(
+    more: set[str], masks: tuple[str, ...], lack: str
+) -> None:
+    kith = MemoryKith()
+    kith.publish([recorded("e1", "2026-10-01T00:00:00Z", "r1", consumer_id="ada", provider_id="p")])
+    kith.drain()
+    service = MemoryIntelligence(kith, {"*": "advice"})
+    service.follow()
+    caller = Caller("default", frozenset({INTELLIGENCE_READ, RELATIONS_READ, *more}), masks)
+    ask = service.questions
+    told = [
+        ask.recommend(caller, "consumer", "ada", RecommendQuery(consumer_id="ada")),
+        ask.similar(caller, "consumer", "ada", SimilarQuery(consumer_id="ada")),
+        ask.affinity(caller, "ada", "p", PairQuery()),
+    ]
+    assert [each["lack"] for each in told] == [lack] * 3
+    nobody = ask.recommend(caller, "consumer", "nobody", RecommendQuery(consumer_id="nobody"))
+    assert nobody["lack"] == "unknown"
+    assert lack == "withheld" or nobody["reason"] == told[0]["reason"]
