@@ -185,7 +185,10 @@ class State:
             if new is not None and new.provider_id == provider:
                 _move(kinds, *_cell(new), 1)
             if old is not None and old.provider_id == provider:
-                _move(kinds, *_cell(old), -1)
+                kind, month = _cell(old)
+                if month not in kinds.get(kind, ()):
+                    kind = tenant.graph.cells.counted_as(kind)
+                _move(kinds, kind, month, -1)
             tenant.put(data.consumer_id, provider, kinds or None)
 
 

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -21,6 +22,7 @@ from services.ingest.limits import Refused
 from services.ingest.modes import BATCHED, PLAIN, STRUCTURED, Header, mode_of
 from services.rabbitmq.protocols import Delivery, Properties
 from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import MAX_ID
 from shared.contracts.limits import MAX_BODY_BYTES
 from shared.contracts.wire import BOM, normal
 
@@ -65,8 +67,10 @@ def _requests(body: bytes, properties: Properties, source: str) -> Iterator[Requ
     if media == BATCHED or (is_array(body) and media in ("", PLAIN) and not stated):
         if stated:
             raise InvalidEvent("invalid", "a batch takes no attributes in headers: each of its events has its own")
-        for item in split(body)[0]:
-            yield Request(item if media == BATCHED else _completed(item, properties, source))
+        items = split(body)[0]
+        for index, item in enumerate(items):
+            of_item = properties if len(items) == 1 else _of_item(properties, index)
+            yield Request(item if media == BATCHED else _completed(item, of_item, source))
     elif media == STRUCTURED and not stated:
         yield Request(body)
     elif media.startswith("application/cloudevents"):
@@ -144,6 +148,17 @@ def _completed(raw: bytes, properties: Properties, source: str) -> bytes:
     # In front: where a name is there twice, the event's own value comes last and wins.
     start = raw.index(b"{") + 1
     return raw[:start] + ",".join(added).encode() + (b"," if present else b"") + raw[start:]
+
+
+def _of_item(properties: Properties, index: int) -> Properties:
+    """The properties of an item of an array, with an id of its own. Ids order as the items do: of two about one
+    relation at one time the later one wins."""
+    if not properties.message_id:
+        return properties
+    id = f"{properties.message_id}/{index:04d}"
+    if len(id) > MAX_ID:
+        id = f"sha256-{hashlib.sha256(id.encode()).hexdigest()}"
+    return replace(properties, message_id=id)
 
 
 def _from_properties(body: bytes, properties: Properties) -> dict[str, str]:

@@ -44,7 +44,8 @@ class Cell(NamedTuple):
 class Cells:
     """The pool of one graph, and the codes of its kinds.
 
-    A tenant has at most 65,534 kinds; further ones weigh 1, and no filter finds them.
+    A tenant has at most 65,534 kinds; further ones are counted together without a name: they weigh 1, and no
+    filter finds them.
     """
 
     __slots__ = ("_codes", "_end", "_pool", "_waste", "kinds")
@@ -155,6 +156,10 @@ class Cells:
             code = self._codes[kind] = len(self.kinds)
             self.kinds.append(kind)
         return code
+
+    def counted_as(self, kind: str) -> str:
+        """The name under which ``cells`` has a kind: the empty one where there is no code left for it."""
+        return kind if kind in self._codes or len(self.kinds) < _MOST_KINDS else ""
 
     def _store(self, block: list[int], old: int | None) -> int:
         at = self._room_of(old, len(block))

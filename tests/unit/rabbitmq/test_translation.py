@@ -122,6 +122,19 @@ def test_arrays_and_batches_are_judged_event_by_event() -> None:
     assert bad.reason == "unknown_type"
 
 
+def test_each_item_of_an_array_has_an_id_of_its_own() -> None:
+    items = [{**BARE, "data": {**DATA, "relation_id": f"r{n}"}} for n in range(3)]
+    items[1]["id"] = "own"
+    sent = delivery(items, message_id="m1")
+    assert [event["id"] for event in accepted(sent)] == ["m1/0000", "own", "m1/0002"]
+    assert accepted(sent) == accepted(sent._replace(redelivered=True))
+    # One item is the message, as without the array.
+    assert accepted(delivery([BARE], message_id="m1")) == accepted(delivery(BARE, message_id="m1"))
+    long = [event["id"] for event in accepted(delivery([BARE, BARE], message_id="m" * 200))]
+    assert len(set(long)) == 2
+    assert all(each.startswith("sha256-") for each in long)
+
+
 def test_the_tenant_is_that_of_the_queue() -> None:
     assert accepted(delivery(EVENT, content_type=STRUCTURED), "acme")[0]["tenant"] == "acme"
     stated = {**EVENT, "tenant": "other"}
