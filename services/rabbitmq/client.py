@@ -19,6 +19,7 @@ from aiormq.exceptions import (
     ChannelNotFoundEntity,
     ChannelPreconditionFailed,
     ConnectionNotAllowed,
+    DeliveryError,
     InvalidFrameError,
     ProbableAuthenticationError,
 )
@@ -27,7 +28,7 @@ from pamqp.header import ContentHeader
 
 from services.rabbitmq.frames import basic_of, delivery_of
 from services.rabbitmq.lenient import tolerate_properties
-from services.rabbitmq.protocols import Delivery, Outgoing, Topology
+from services.rabbitmq.protocols import Delivery, Outgoing, Refused, Topology
 from shared.contracts.errors import ConfigurationError, Unavailable
 
 _CONNECT_SECONDS = 15.0
@@ -105,7 +106,10 @@ class RabbitLink:
                 channel = self._lanes[lane] = await self._opened(publisher_confirms=True)
             async with asyncio.timeout(_ANSWER_SECONDS):
                 for start in range(0, len(messages), _UNCONFIRMED):
-                    unrouted += await _publish(channel, exchange, messages[start : start + _UNCONFIRMED])
+                    try:
+                        unrouted += await _publish(channel, exchange, messages[start : start + _UNCONFIRMED])
+                    except Refused as refused:
+                        raise Refused(start + refused.confirmed) from refused
         return unrouted
 
     async def close(self) -> None:
@@ -202,7 +206,7 @@ def _without_tasks(channel: Channel, consumption: RabbitConsumption) -> None:
 
 
 async def _publish(channel: Channel, exchange: str, messages: Sequence[Outgoing]) -> int:
-    """Publish side by side; the channel keeps the order. Returns how many came back."""
+    """Publish side by side; the channel keeps the order. Returns how many came back. Raises Refused."""
     sending = [
         asyncio.ensure_future(
             channel.basic_publish(
@@ -217,10 +221,17 @@ async def _publish(channel: Channel, exchange: str, messages: Sequence[Outgoing]
         for message in messages
     ]
     try:
-        answers = await asyncio.gather(*sending)
+        # What was refused is known once all are answered.
+        answers = await asyncio.gather(*sending, return_exceptions=True)
     finally:
         for each in sending:
             each.cancel()
+    failed = [answer for answer in answers if isinstance(answer, BaseException)]
+    for error in failed:
+        if not isinstance(error, DeliveryError):
+            raise error
+    if failed:
+        raise Refused(answers.index(failed[0])) from failed[0]
     return sum(isinstance(answer, DeliveredMessage) for answer in answers)
 
 

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
+from itertools import takewhile
 
 from services.rabbitmq.metrics import BridgeMetrics
-from services.rabbitmq.protocols import Connect, Link, Outgoing
+from services.rabbitmq.protocols import Connect, Link, Outgoing, Refused
 from shared.contracts.errors import Unavailable
 from shared.runtime.protocols import Claim, Progress
 
@@ -16,6 +17,10 @@ _SECONDS = 120.0
 class Outflow:
     """The Target of the sink: the exchange. A crash before the position moves repeats changes, in order and with
     the same numbers; so does a worker who has lost its partition. A receiver counts them once by these.
+
+    A queue that refuses a message, because it is full, holds up the changes of all partitions that have one for
+    it. What was confirmed before that message is not sent again, and what follows it little by little, so that
+    other queues do not fill with repetitions.
 
     Called by other threads. The connection belongs to ``loop``, and is opened when it is needed. Each partition
     has a channel of its own.
@@ -32,6 +37,9 @@ class Outflow:
         self._connect = connect
         self._opening = asyncio.Lock()
         self._link: Link | None = None
+        #: By lane what was confirmed of a slice before a message was refused. Its position has not moved, so that
+        #: the next slice begins with it.
+        self._confirmed: dict[str, Sequence[Outgoing]] = {}
 
     def claimed(self, claim: Claim) -> Progress | None:  # noqa: ARG002 - an exchange stores nothing
         return None
@@ -55,13 +63,35 @@ class Outflow:
     async def _publish(self, lane: str, messages: Sequence[Outgoing]) -> None:
         link = await self._opened()
         try:
-            unrouted = await link.publish(lane, self._exchange, messages)
+            await self._send(link, lane, messages)
+        except Refused:
+            raise
         except Unavailable:
+            self._confirmed.clear()
             if self._link is link:
                 self._link = None
             await link.close()
             raise
-        self._metrics.published(len(messages), unrouted)
+
+    async def _send(self, link: Link, lane: str, messages: Sequence[Outgoing]) -> None:
+        confirmed = self._confirmed.pop(lane, None)
+        # After a refusal one message, then two, four, and so on: at most as many are repeated as have gone on.
+        done, step = 0, len(messages)
+        if confirmed is not None:
+            pairs = zip(confirmed, messages, strict=False)
+            done, step = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)), 1
+            if done == len(messages) < len(confirmed):
+                self._confirmed[lane] = confirmed[done:]
+        while done < len(messages):
+            part = messages[done : done + step]
+            try:
+                unrouted = await link.publish(lane, self._exchange, part)
+            except Refused as refused:
+                self._confirmed[lane] = messages[: done + refused.confirmed]
+                self._metrics.published(refused.confirmed, 0)
+                raise
+            self._metrics.published(len(part), unrouted)
+            done, step = done + len(part), 2 * step
 
     async def _opened(self) -> Link:
         async with self._opening:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from shared.contracts.errors import Unavailable
+
 
 @dataclass(frozen=True, slots=True)
 class Properties:
@@ -38,6 +40,16 @@ class Outgoing(NamedTuple):
     key: str
     body: bytes
     properties: Properties
+
+
+class Refused(Unavailable):
+    """A queue does not take a message, as one with ``x-overflow: reject-publish`` that is full. Of what was to be
+    published the first ``confirmed`` are; of the others any may have gone to other queues. The connection is as
+    good as before."""
+
+    def __init__(self, confirmed: int) -> None:
+        super().__init__("RabbitMQ: a queue that is bound to the exchange refuses messages; is one full?")
+        self.confirmed = confirmed
 
 
 class QueueSpec(NamedTuple):
@@ -88,7 +100,7 @@ class Link(Protocol):
 
     async def publish(self, lane: str, exchange: str, messages: Sequence[Outgoing]) -> int:
         """Publish in order, on the channel of ``lane``. Returns once all are confirmed, how many of them no queue
-        took. Raises Unavailable when some may be missing."""
+        took. Raises Unavailable when some may be missing, and Refused when a queue does not take one."""
 
     async def count(self, queue: str) -> int:
         """How many messages wait in a queue. Raises ConfigurationError when it is missing."""

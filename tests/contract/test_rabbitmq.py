@@ -11,7 +11,16 @@ import pytest
 from pamqp.commands import Basic
 
 from services.rabbitmq.client import connect
-from services.rabbitmq.protocols import Consumption, Delivery, ExchangeSpec, Link, Outgoing, Properties, QueueSpec
+from services.rabbitmq.protocols import (
+    Consumption,
+    Delivery,
+    ExchangeSpec,
+    Link,
+    Outgoing,
+    Properties,
+    QueueSpec,
+    Refused,
+)
 from services.rabbitmq.protocols import Topology as Declared
 from services.rabbitmq.topology import ASIDE, QUEUE_ARGUMENTS, topology
 from shared.contracts.errors import ConfigurationError, Unavailable
@@ -227,6 +236,34 @@ def test_an_exchange_that_is_gone_is_an_outage_and_not_a_success(rabbit: Rabbit,
         await link.close()
 
     run(work)
+
+
+def test_a_queue_that_is_full_refuses_and_the_others_have_the_message(rabbit: Rabbit, name: str) -> None:
+    async def work() -> None:
+        link = await rabbit.connect()
+        exchange, full, other = f"f-{name}", f"full-{name}", f"other-{name}"
+        small = {"x-queue-type": "classic", "x-max-length": 2, "x-overflow": "reject-publish"}
+        queues = (QueueSpec(full, small, exchange), QueueSpec(other, {"x-queue-type": "quorum"}, exchange))
+        await link.declare(Declared((ExchangeSpec(exchange, "fanout"),), queues))
+        with pytest.raises(Refused, match="is one full") as refused:
+            await link.publish("p", exchange, plain("any", b"1", b"2", b"3", b"4"))
+        assert refused.value.confirmed == 2
+        assert await link.count(full) == 2
+        found = await take(await link.consume(other, 10, MANY), 4)
+        assert [each.body for each in found] == [b"1", b"2", b"3", b"4"]
+        # The connection and its lanes go on.
+        consumption = await link.consume(full, 10, MANY)
+        await consumption.acknowledge((await take(consumption, 2))[-1].tag)
+        await until(lambda: link.count(full), 0)
+        assert await link.publish("p", exchange, plain("any", b"3")) == 0
+        await link.close()
+
+    run(work)
+
+
+async def until(asked: Callable[[], Awaitable[int]], wanted: int) -> None:
+    while await asked() != wanted:
+        await asyncio.sleep(0)
 
 
 def test_a_connection_that_is_closed_does_nothing(rabbit: Rabbit, name: str) -> None:

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import pytest
 
-from services.rabbitmq.protocols import Delivery, Outgoing, Properties, QueueSpec, Topology
+from services.rabbitmq.protocols import Delivery, Outgoing, Properties, QueueSpec, Refused, Topology
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.local.rabbitmq import find_rabbitmq, server
 
@@ -53,7 +53,7 @@ class MemoryRabbit:
         self.bindings.append((exchange, pattern, queue))
 
     def send(self, exchange: str, key: str, body: bytes, properties: Properties) -> bool:
-        """Whether a queue takes it."""
+        """Whether a queue takes it. Raises Refused when one is full; the others have it then."""
         if exchange == "":
             names = [key] if key in self.queues else []
         else:
@@ -62,10 +62,18 @@ class MemoryRabbit:
                 for name, pattern, queue in self.bindings
                 if name == exchange and (self.exchanges[name] == "fanout" or _matches(pattern, key))
             ]
+        refusing = [name for name in names if self._is_full(name)]
         for name in names:
-            self.queues[name].messages.append((body, properties, 0))
-            self.queues[name].changed.set()
+            if name not in refusing:
+                self.queues[name].messages.append((body, properties, 0))
+                self.queues[name].changed.set()
+        if refusing:
+            raise Refused(0)
         return bool(names)
+
+    def _is_full(self, queue: str) -> bool:
+        most = self.queues[queue].spec.arguments.get("x-max-length")
+        return isinstance(most, int) and len(self.queues[queue].messages) >= most
 
     def give_back(self, queue: str, messages: Sequence[tuple[bytes, Properties, int]]) -> None:
         """What is not acknowledged returns to its place, or is laid aside at the limit of deliveries."""
@@ -120,9 +128,15 @@ class MemoryLink:
         self._need()
         if exchange and exchange not in self._rabbit.exchanges:
             raise Unavailable(f"RabbitMQ: there is no exchange {exchange}")
-        return sum(
-            not self._rabbit.send(exchange, message.key, message.body, message.properties) for message in messages
-        )
+        unrouted, refused = 0, None
+        for index, message in enumerate(messages):
+            try:
+                unrouted += not self._rabbit.send(exchange, message.key, message.body, message.properties)
+            except Refused:
+                refused = index if refused is None else refused
+        if refused is not None:
+            raise Refused(refused)
+        return unrouted
 
     async def count(self, queue: str) -> int:
         self._need()
