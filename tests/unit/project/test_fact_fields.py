@@ -56,7 +56,9 @@ def columns_in_postgres(table: str) -> dict[str, str]:
     added = re.compile(rf"ALTER TABLE {{schema}}\.{table} ADD COLUMN ([^;]*);")
     lines = [line for body in created.findall("".join(MIGRATIONS)) for line in body.strip().splitlines()]
     found = [line.split() for line in (*lines, *added.findall("".join(MIGRATIONS)))]
-    return {words[0]: " ".join(words[1:]).split(" NOT NULL")[0].rstrip(",") for words in found if words[0].islower()}
+    return {
+        words[0]: " ".join(words[1:]).split(" NOT NULL")[0].rstrip(",") for words in found if words[0].islower()
+    }
 
 
 def test_postgres_has_a_column_for_every_field_that_is_published() -> None:
