@@ -105,7 +105,7 @@ class Portal:
         self.database[NOTICES].insert_one(erased("default", consumer, [made.app.id], at or now()))
 
     def sent_events(self, made: Registered, count: int) -> None:
-        MongoCounts(self.database).add(f"default/{made.app.id}", now().date().isoformat(), count)
+        MongoCounts(self.database).claim(f"default/{made.app.id}", now().date().isoformat(), count, count, count)
 
     def gave_up(self, endpoint: str) -> str:
         """A delivery to the endpoint has failed ten times, as its sender stores it."""
