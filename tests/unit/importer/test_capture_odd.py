@@ -20,7 +20,15 @@ from tests.support.capture import MAPPING, MemoryChanges, captured, envelope
 from tests.support.importer import Recorder, write_mapping
 
 ORDERS = Partition("shop.public.orders", 0)
-ROW = {"id": 1, "customer": "c", "shop": "s", "total": "5.00", "ordered_at": "2026-03-02T10:00:00Z", "note": None}
+ROW: dict[str, Any] = {
+    "id": 1,
+    "customer": "c",
+    "shop": "s",
+    "total": "5.00",
+    "ordered_at": "2026-03-02T10:00:00Z",
+    "note": None,
+}
+CUSTOMER: dict[str, Any] = {"id": "c", "name": "n", "email": "e", "tier": "gold", "bio": "b"}
 MARK = "__debezium_unavailable_value"
 VIEWS = """
 [[source]]
@@ -229,11 +237,7 @@ TYPES += ["org.apache.kafka.connect.data.Decimal", "io.debezium.data.VariableSca
 def test_any_envelope_becomes_events_or_is_refused(data: st.DataObject) -> None:
     """An envelope in which any part may be anything."""
     op = data.draw(st.sampled_from(["c", "u", "d", "r"]))
-    table, row = data.draw(
-        st.sampled_from(
-            [("orders", ROW), ("customers", {"id": "c", "name": "n", "email": "e", "tier": "gold", "bio": "b"})]
-        )
-    )
+    table, row = data.draw(st.sampled_from([("orders", ROW), ("customers", CUSTOMER)]))
     payload = json.loads(envelope(op, 1_772_445_600_000, 7, before=row, after=row, table=table))
     for part in ("before", "after", "source"):
         for name in data.draw(st.sets(st.sampled_from(sorted(payload[part])), max_size=2)):
