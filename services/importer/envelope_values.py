@@ -14,7 +14,8 @@ from services.importer.values import Unreadable
 _MARK = "__debezium_unavailable_value"
 #: What Debezium writes for a large value that a change has left as it was, and that Postgres therefore has not
 #: logged: as text, as bytes in base64, as an hstore in JSON. A list holds nothing but the mark as text, bytes or
-#: UUID (Java's UUID.nameUUIDFromBytes of it); or, of numbers, its bytes. An hstore as an object has the mark as its name and value.
+#: UUID (Java's UUID.nameUUIDFromBytes of it); or, of numbers, its bytes. An hstore as an
+#: object has the mark as its name and value.
 _UNCHANGED = frozenset({_MARK, base64.b64encode(_MARK.encode()).decode(), f'{{"{_MARK}":"{_MARK}"}}'})
 _UNCHANGED_ITEMS = _UNCHANGED | {"b68a35a7-17ad-35b3-af2a-ae46edb4545a"}
 _UNCHANGED_WHOLE: tuple[Any, ...] = (list(_MARK.encode()), {_MARK: _MARK})
