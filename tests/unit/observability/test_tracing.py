@@ -186,7 +186,7 @@ def test_an_endpoint_without_the_extra_is_said_and_harms_nothing(
     monkeypatch.delattr("shared.observability.otel", raising=False)
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     assert isinstance(open_tracing("relations"), NoTracing)
-    assert "kith[otel] is not installed" in caplog.text
+    assert "extra otel is not installed" in caplog.text
 
 
 def test_spans_arrive_at_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:

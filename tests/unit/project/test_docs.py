@@ -51,6 +51,14 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
+@each_document
+def test_every_row_of_a_table_is_in_one(document: Path) -> None:
+    """A row after an empty line is shown as text."""
+    lines = ["", *prose(document.read_text()).splitlines(), ""]
+    first = [i for i, line in enumerate(lines) if line.startswith("|") and not lines[i - 1].startswith("|")]
+    assert [lines[i] for i in first if not re.fullmatch(r"\|[-:| ]+\|", lines[i + 1])] == []
+
+
 def test_no_guide_lies_beside_the_code() -> None:
     assert [path for top in ("services", "shared") for path in (ROOT / top).rglob("*.md")] == []
 

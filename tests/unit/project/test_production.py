@@ -21,7 +21,7 @@ from shared.runtime.deadline import STOP_SECONDS
 from shared.settings import SECRETS, Settings
 from shared.vault.master import FileKeys
 from tests.support.paths import ROOT
-from tests.support.production import CONTAINERS, FILE, environment_of, has_master_key, make_secrets
+from tests.support.production import CONTAINERS, FILE, SCRIPT, environment_of, has_master_key, make_secrets
 
 COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text())
 BASE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -141,6 +141,32 @@ def test_the_script_makes_every_secret_and_leaves_what_is_there(tmp_path: Path) 
     assert open_to_all == ["ca.crt"]
     make_secrets(tmp_path, 27017)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == found
+
+
+@pytest.mark.parametrize("fails", ["req", "x509", "rand"])
+def test_a_script_whose_openssl_fails_says_so_and_leaves_no_empty_secret(tmp_path: Path, fails: str) -> None:
+    """What exists stays: an empty password would for ever."""
+    found = shutil.which("openssl")
+    assert found is not None
+    own = tmp_path / "openssl"
+    own.write_text(
+        f'#!/bin/sh\n[ "$1" != {fails} ] || {{ echo "unknown option" >&2; exit 1; }}\nexec {found} "$@"\n'
+    )
+    own.chmod(0o755)
+    folder = tmp_path / "secrets"
+    given = {"PATH": f"{tmp_path}:/usr/bin:/bin:/usr/sbin:/sbin"}
+    done = subprocess.run(["sh", SCRIPT, folder], env=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "unknown option" in done.stderr
+    assert [path.name for path in folder.iterdir() if path.suffix != ".new" and not path.stat().st_size] == []
+    # With one that works, the next run makes what is missing.
+    make_secrets(folder, 27017)
+    assert set(COMPOSE["secrets"]) <= {path.name for path in folder.iterdir()}
+
+
+def test_the_script_asks_nothing_that_only_a_new_openssl_knows() -> None:
+    """Of 1.1.1, which Debian 11 and RHEL 8 have."""
+    assert not re.search(r"-noenc\b", SCRIPT.read_text())
 
 
 @pytest.mark.skipif(shutil.which("docker-compose") is None, reason="there is no docker-compose")

@@ -121,6 +121,31 @@ def test_nothing_that_floats_is_fetched() -> None:
     assert [place for file in FETCHING for place in unpinned(file, (ROOT / file).read_text())] == []
 
 
+#: PyPI has a package of that name, which is somebody else's.
+BY_NAME = re.compile(r"""\binstall\s+(?:-\S+\s+)*['"]?kith\b|\bkith\[[a-z{]""")
+
+
+def test_nobody_is_told_to_install_kith_by_its_name() -> None:
+    texts = [ROOT / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    for folder, kinds in {"docs": "md", "services": "py", "shared": "py"}.items():
+        texts += sorted((ROOT / folder).rglob(f"*.{kinds}"))
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in texts
+        for line in path.read_text().splitlines()
+        if BY_NAME.search(line)
+    ]
+    # Helm's name of the release, from a folder.
+    assert [line for line in found if "helm install kith deploy/" not in line] == []
+
+
+@pytest.mark.parametrize(
+    "line", ["pip install kith", "pip install -U 'kith[api]'", "install kith[local]", "f'kith[{name}]'"]
+)
+def test_such_a_line_is_found(line: str) -> None:
+    assert BY_NAME.search(line)
+
+
 @pytest.mark.parametrize(
     "line",
     [
