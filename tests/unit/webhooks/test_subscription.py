@@ -8,9 +8,9 @@ import jmespath.exceptions
 import orjson
 import pytest
 
-from services.webhooks.body import MOST_BYTES, body_of, encoded
-from services.webhooks.expressions import BadExpression, check, evaluate
-from services.webhooks.subscription import matches
+from services.webhooks.fanout.expressions import BadExpression, check, evaluate
+from services.webhooks.fanout.subscription import matches
+from services.webhooks.messages.body import MOST_BYTES, body_of, encoded
 
 CHANGE: dict[str, Any] = {
     "id": "kith.relations/0/1",
