@@ -8,10 +8,10 @@ FROM ${DEBIAN_IMAGE} AS gateway
 RUN apt-get update -qq \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx \
     && rm -rf /var/lib/apt/lists/*
-COPY deploy/gateway/nginx.conf deploy/gateway/problems.conf /etc/nginx/
+COPY deploy/gateway/nginx.conf deploy/gateway/problems.conf deploy/gateway/start.sh /etc/nginx/
 USER www-data
 EXPOSE 8701 8702 8703 8704 8705 8706 8707 8708 8709 8710 8711
-CMD ["nginx", "-g", "daemon off;"]
+CMD ["sh", "/etc/nginx/start.sh", "-g", "daemon off;"]
 
 
 FROM ${PYTHON_IMAGE} AS build
