@@ -5,6 +5,8 @@ PYTHON ?= python3
 # The machine's uv, else one of the project's own.
 UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := $(UV) run --frozen
+# Images for containers often set it, and a test's hundreds of processes would compile three thousand modules anew each.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test check tests contract contract-1 contract-2 unit e2e browser fault-1 fault-2 bench soak audit format up docs docs-serve \
 	reference pictures hooks pins images

@@ -30,8 +30,6 @@ COLOURS: list[Literal["light", "dark"]] = ["light", "dark"]
 WIDER = """() => [...document.querySelectorAll('html, .panel')]
     .filter(part => part.scrollWidth > part.clientWidth).map(part => part.id || part.tagName)"""
 
-FOCUSED = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"
-
 
 @pytest.fixture(scope="module")
 def site(servers: Addresses) -> Iterator[Portal]:

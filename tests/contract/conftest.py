@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from pymongo import monitoring
 
-from shared.mongo.store import connect
 from tests.conftest import Addresses
+from tests.support.databases import fresh_database
 from tests.support.measures_world import World
 from tests.support.parts import keep_part
 
@@ -21,11 +21,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def world(servers: Addresses) -> Iterator[World]:
     """A market and both APIs over what the services have stored of it. Nobody writes into it."""
-    with connect(servers.mongo) as client:
-        database = client["test-measures"]
-        client.drop_database(database.name)
+    with fresh_database(servers) as database:
         yield World(database)
-        client.drop_database(database.name)
 
 
 class UnlimitedReads(monitoring.CommandListener):

@@ -18,8 +18,8 @@ from services.webhooks.queue import Queue, Settled
 from services.webhooks.rendering import Renderer
 from services.webhooks.sender import Parts, Posting, Sender
 from shared.observability.metrics import new_registry
+from tests.support.deliveries import ENDPOINT, at_once, delivery
 from tests.support.waiting import PATIENCE_SECONDS
-from tests.unit.webhooks.test_sender import ENDPOINT, at_once, delivery
 
 ALLOWED = networks(["127.0.0.0/8"])
 BEYOND = "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"
