@@ -1,6 +1,6 @@
 # Two images: `kith`, every service and the command, and `gateway`, which gives the workers of a service that
 # runs more than once one address. Nothing here needs BuildKit, so that docker-compose 1.29 builds it, too.
-# `make images` writes images.env, which names these by digest instead.
+# `make images` writes into .env and deploy/.env, which name these by digest instead.
 ARG DEBIAN_IMAGE=debian:bookworm-slim
 ARG PYTHON_IMAGE=python:3.11-slim
 

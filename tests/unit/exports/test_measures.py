@@ -38,9 +38,8 @@ class Services:
         self.asked: list[tuple[str, dict[str, str], str | None]] = []
         self.known = known
         self._servers = {name: self._server(name) for name in ("analytics", "relations")}
-        self.client = MeasureServices(
-            *(f"http://127.0.0.1:{s.server_address[1]}" for s in self._servers.values()), measure_seconds=120
-        )
+        analytics, relations = (f"http://127.0.0.1:{s.server_address[1]}" for s in self._servers.values())
+        self.client = MeasureServices(analytics, relations, 120)
 
     def _server(self, name: str) -> ThreadingHTTPServer:
         services = self
