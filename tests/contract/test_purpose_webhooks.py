@@ -11,10 +11,10 @@ from fastapi import FastAPI
 
 from services.webhooks.api import create_app
 from services.webhooks.deliveries import DELIVERIES, LOG
-from services.webhooks.endpoints import Endpoints
 from services.webhooks.log_reader import LogReader
-from services.webhooks.notice import disabled_notices
-from services.webhooks.rendering import Renderer
+from services.webhooks.management.endpoints import Endpoints
+from services.webhooks.messages.notice import disabled_notices
+from services.webhooks.messages.rendering import Renderer
 from services.webhooks.schema import BESIDE, COLLECTIONS
 from shared.access.event_days import MongoCounts
 from shared.access.guard import Access

@@ -6,6 +6,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from shared.settings import Settings
 from tests.support.documents import (
     DOCUMENTS,
@@ -95,8 +97,9 @@ def test_every_picture_is_there_and_shown() -> None:
     assert shown == set(SITE.rglob("*.png"))
 
 
-def test_the_journey_names_what_is_in_the_files() -> None:
-    journey = (SITE / "why/journey.md").read_text().partition("# One event's journey")[2].partition("\n## ")[0]
+@pytest.mark.parametrize("page", ["journey", "webhooks"])
+def test_a_journey_names_what_is_in_the_files(page: str) -> None:
+    journey = (SITE / f"why/{page}.md").read_text().partition("\n## ")[0]
     steps = re.split(r"^\d+\. ", journey, flags=re.MULTILINE)[1:]
     assert len(steps) > 10
     for step in steps:
