@@ -234,6 +234,8 @@ def lookup(row: Fields, column: str) -> Any:
         return row.get(column)
     value: Any = row
     for part in column.split("."):
+        if isinstance(value, Unreadable):
+            return value
         if not isinstance(value, dict):
             return None
         value = value.get(part)
