@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
-from services.webhooks.subscription import SCOPES
+from services.webhooks.fanout.subscription import SCOPES
 from shared.access.apps.model import App, is_app_id
 from shared.access.apps.store import UnreadableApp
 from shared.access.masks import hides

@@ -19,21 +19,21 @@ from services.apps.portal.pages import NAMED, add_portal
 from services.apps.registry import Registered, Registry
 from services.apps.signing import Signer
 from services.relations.api import create_app as relations_app
-from services.webhooks.addresses import networks
 from services.webhooks.api import create_app as webhooks_app
 from services.webhooks.applications import served
 from services.webhooks.deliveries import DELIVERIES, LOG
-from services.webhooks.endpoints import Endpoints
-from services.webhooks.feed import Feed
-from services.webhooks.leases import Leases
+from services.webhooks.delivery.addresses import networks
+from services.webhooks.delivery.leases import Leases
+from services.webhooks.delivery.queue import Queue
+from services.webhooks.delivery.supervisor import Supervisor
+from services.webhooks.fanout.feed import Feed
 from services.webhooks.log_reader import LogReader
+from services.webhooks.management.endpoints import Endpoints
+from services.webhooks.messages.rendering import Renderer
 from services.webhooks.metrics import SenderMetrics
-from services.webhooks.queue import Queue
-from services.webhooks.rendering import Renderer
+from services.webhooks.receipts.dispatcher import ReceiptDispatcher
 from services.webhooks.schema import BESIDE
 from services.webhooks.schema import COLLECTIONS as WEBHOOKS
-from services.webhooks.sending import Sending
-from services.webhooks.telling import Telling
 from shared.access.apps.compliance import erased
 from shared.access.apps.credentials import BearerTokens
 from shared.access.apps.model import Limits
@@ -106,7 +106,7 @@ class Portal:
         self.database[NOTICES].insert_one(erased("default", consumer, [made.app.id], at or now()))
 
     def sent_events(self, made: Registered, count: int) -> None:
-        MongoCounts(self.database).add(f"default/{made.app.id}", now().date().isoformat(), count)
+        MongoCounts(self.database).claim(f"default/{made.app.id}", now().date().isoformat(), count, count, count)
 
     def gave_up(self, endpoint: str) -> str:
         """A delivery to the endpoint has failed ten times, as its sender stores it."""
@@ -145,7 +145,7 @@ def portal(database: Database[Document], settings: Settings) -> Iterator[Portal]
     renderer = Renderer(database, str, lambda _tenant, _consumer: None, None)
     endpoints = Endpoints(database, renderer, None, TOPICS, lambda: LogReader(settings), now)
     queue = Queue(database)
-    sending = Sending(
+    sending = Supervisor(
         queue,
         Leases(database, "portal"),
         lambda reader: Feed(database, reader, TOPICS),
@@ -154,8 +154,9 @@ def portal(database: Database[Document], settings: Settings) -> Iterator[Portal]
         SenderMetrics(new_registry()),
         "portal",
         ALLOWED,
+        ready=list,
         served=partial(served, find=store.find),
-        tell=Telling(database, store).look,
+        tell=ReceiptDispatcher(database, store).look,
     )
     webhooks = webhooks_app(endpoints, list, ALLOWED, access=access())
     relations = relations_app(uncached(database), STRENGTH, list, now, access=access())

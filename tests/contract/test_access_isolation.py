@@ -51,9 +51,9 @@ from services.relations.measures.source import Measures as RelationsMeasures
 from services.relations.queries import Queries
 from services.webhooks.api import create_app as webhooks_app
 from services.webhooks.deliveries import LOG as ATTEMPTS
-from services.webhooks.endpoints import Endpoints
 from services.webhooks.log_reader import LogReader
-from services.webhooks.rendering import Renderer
+from services.webhooks.management.endpoints import Endpoints
+from services.webhooks.messages.rendering import Renderer
 from shared.access.apps.compliance import erased, receipt
 from shared.access.apps.mongo import MongoApps
 from shared.access.apps.notices import MongoReceipts
@@ -157,7 +157,7 @@ class InProcess(MeasureServices):
     """Asks the other services without a network in between."""
 
     def __init__(self, market: "Market") -> None:
-        super().__init__("analytics", "relations")
+        super().__init__("analytics", "relations", 120)
         self._market = market
 
     def _ask(self, address: str, headers: Mapping[str, str]) -> dict[str, Any]:

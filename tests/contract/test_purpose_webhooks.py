@@ -11,10 +11,10 @@ from fastapi import FastAPI
 
 from services.webhooks.api import create_app
 from services.webhooks.deliveries import DELIVERIES, LOG
-from services.webhooks.endpoints import Endpoints
 from services.webhooks.log_reader import LogReader
-from services.webhooks.notice import disabled_notices
-from services.webhooks.rendering import Renderer
+from services.webhooks.management.endpoints import Endpoints
+from services.webhooks.messages.notice import disabled_notices
+from services.webhooks.messages.rendering import Renderer
 from services.webhooks.schema import BESIDE, COLLECTIONS
 from shared.access.event_days import MongoCounts
 from shared.access.guard import Access
@@ -166,7 +166,17 @@ def test_nobody_who_is_bound_hears_of_another_ones_endpoints(world: World) -> No
 
 def test_the_count_of_a_day_goes_on_and_begins_anew_with_the_next(mongo_database: Mongo) -> None:
     counts = MongoCounts(mongo_database)
-    assert [counts.add("acme/k", "2026-11-29", amount) for amount in (5, 7)] == [5, 12]
-    assert counts.add("acme/other", "2026-11-29", 1) == 1
-    assert counts.add("acme/k", "2026-11-30", 3) == 3
-    assert counts.add("acme/k", "2026-11-29", 4) == 7, "a clock that is behind begins no day again"
+
+    def claim(day: str, needed: int, wanted: int = 0, most: int = 100) -> tuple[int, int]:
+        return counts.claim("acme/k", day, needed, max(needed, wanted), most)
+
+    assert [claim("2026-11-29", amount) for amount in (5, 7)] == [(5, 95), (7, 88)]
+    assert claim("2026-11-29", 89) == (0, 88), "what does not fit is not counted"
+    assert claim("2026-11-29", 80, 90) == (88, 0), "no more than there is"
+    assert claim("2026-11-29", 1) == (0, 0)
+    assert claim("2026-11-29", 1, most=50) == (0, 0), "the quota has been lowered"
+    assert counts.read("acme", "k", "2026-11-29") == 100
+    assert counts.claim("acme/other", "2026-11-29", 101, 101, 100) == (0, 100)
+    assert claim("2026-11-30", 3) == (3, 97)
+    assert claim("2026-11-29", 4) == (4, 93), "a clock that is behind begins no day again"
+    assert counts.read("acme", "k", "2026-11-30") == 7

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from services.webhooks.signing import new_secret
+from services.webhooks.messages.signing import new_secret
 from shared.contracts.events import EPOCH
 from shared.runtime.protocols import Document
 

@@ -7,7 +7,7 @@ import pytest
 
 from services.apps.registry import Registered
 from services.webhooks.applications import Unreadable, application_of, must_wait, served
-from services.webhooks.placing import DISABLED, HIDDEN, NO_ENDPOINT, told_at
+from services.webhooks.receipts.assignment import DISABLED, HIDDEN, NO_ENDPOINT, told_at
 from shared.access.apps.model import App
 from shared.access.apps.store import UnreadableApp
 from tests.support.apps import Platform

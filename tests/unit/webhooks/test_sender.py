@@ -8,12 +8,12 @@ from unittest.mock import Mock
 import orjson
 import standardwebhooks
 
+from services.webhooks.delivery.http_client import Answer
+from services.webhooks.delivery.queue import Queue
+from services.webhooks.delivery.sender import Sender, SenderContext
+from services.webhooks.delivery.tenant_semaphore import TenantSemaphore
+from services.webhooks.messages.rendering import Renderer
 from services.webhooks.metrics import SenderMetrics
-from services.webhooks.places import Places
-from services.webhooks.post import Answer
-from services.webhooks.queue import Queue
-from services.webhooks.rendering import Renderer
-from services.webhooks.sender import Parts, Sender
 from shared.observability.metrics import new_registry
 from tests.support.deliveries import ENDPOINT, at_once, delivery, secret
 from tests.support.waiting import PATIENCE_SECONDS
@@ -34,7 +34,9 @@ class Running:
         queue.waiting.return_value = queue.firsts.return_value = [delivery("ada"), delivery("bob")]
         renderer = Renderer(Mock(), str, lambda _, name: "delete" if name in self.erased else None, None)
         metrics = SenderMetrics(new_registry())
-        self.sender = Sender(ENDPOINT, Parts(queue, renderer, self, metrics, at_once, Places(1)), lambda: True)
+        self.sender = Sender(
+            ENDPOINT, SenderContext(queue, renderer, self, metrics, at_once, TenantSemaphore(1)), lambda: True
+        )
         self.task = asyncio.create_task(self.sender.run())
         self._queue = queue
 
