@@ -100,8 +100,8 @@ audit: setup ## Look for known weaknesses in the locked packages.
 pins: setup ## Write the hashes of all that is fetched: Kafka's jars, mongod, uv, a peer of the bench.
 	$(RUN) python -m tools.pins
 
-# Needs Docker and the images' registry. docker-compose --env-file images.env up takes exactly these.
-images: setup ## Write images.env: the images by digest, as their registry serves them now.
+# Needs Docker and the images' registry. docker-compose reads both files by itself.
+images: setup ## Write the images into .env and deploy/.env by digest, as their registry serves them now.
 	$(RUN) python -m tools.pins.images
 
 format: setup ## Put formatting right.

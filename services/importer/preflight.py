@@ -1,7 +1,7 @@
 """The checks before anything is published: the columns of every file, and the lists from other files."""
 
 from services.importer.mapping import Collect, MappingError, Source
-from services.importer.reading import lookup, present
+from services.importer.reading import lookup, missing_values, present
 from services.importer.row import BadRow
 from services.importer.rows import open_rows
 from services.importer.values import BadValue, to_text
@@ -35,7 +35,7 @@ def _check(file: Source | Collect, where: str, used: dict[str, str]) -> None:
 
 def gather(file: Collect) -> dict[str, list[str]]:
     """The lists of a ``[source.collect]``: key → distinct values in the file's order."""
-    missing = frozenset(file.missing)
+    missing = missing_values(file.missing)
     found: dict[str, dict[str, None]] = {}
     with open_rows(file) as rows:
         for row in rows.rows:

@@ -157,7 +157,7 @@ class InProcess(MeasureServices):
     """Asks the other services without a network in between."""
 
     def __init__(self, market: "Market") -> None:
-        super().__init__("analytics", "relations")
+        super().__init__("analytics", "relations", 120)
         self._market = market
 
     def _ask(self, address: str, headers: Mapping[str, str]) -> dict[str, Any]:
