@@ -143,7 +143,7 @@ def create_app(
         """Change an endpoint: members replace, null removes, others stay. It applies to what is enqueued from now
         on; url, template and headers also to what waits."""
         before = managed.find(caller, endpoint)
-        _permit_waiting(before, caller)
+        _permit_waiting(before, caller, endpoints.waiting_types)
         given = stated.model_dump(exclude_unset=True)
         for name in ("url", "types"):
             if name in given and given[name] is None:
@@ -233,11 +233,15 @@ def _permit(stated: models.EndpointChange, caller: Caller, types: Sequence[str])
         raise forbidden(CONSUMERS_READ)
 
 
-def _permit_waiting(endpoint: Document, caller: Caller) -> None:
-    """Raises Denied for an endpoint whose deliveries, also those that wait, were chosen by what is hidden from the
-    caller, who could have them sent elsewhere."""
+def _permit_waiting(endpoint: Document, caller: Caller, waiting_types: Callable[[Document], set[str]]) -> None:
+    """Raises Denied for an endpoint whose deliveries, also those that wait, are of types that the caller may not
+    read, or were chosen by what is hidden from the caller, who could have them sent elsewhere."""
     if caller.key == application_of(endpoint):
-        return  # it has the masks of its application at any time
+        return  # it has the masks of its application at any time, and no change that this may not read
+    denied = {type for type, scope in SCOPES.items() if not caller.may(scope)}
+    # What waits may be of types that the endpoint had before.
+    if denied and (kept := denied & {*endpoint["types"]} or denied & waiting_types(endpoint)):
+        raise forbidden(SCOPES[min(kept)])
     if caller.masks and is_app_id(endpoint["created_by"]):
         # So it would not keep those of the caller.
         detail = (

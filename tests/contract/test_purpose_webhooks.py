@@ -31,11 +31,13 @@ NEW = {"url": "https://app.example/", "types": ["relation.changed", "webhook.dis
 
 
 class Apps:
-    """A bearer's text is its purpose, and after ``!`` its mask; ``kith_`` alone has neither."""
+    """A bearer's text is its purpose, after ``!`` its mask, and after ``-`` ``blind`` if it has no scope to read;
+    ``kith_`` alone has neither."""
 
     async def caller(self, text: str) -> Caller:
-        purpose, _, mask = text.removeprefix("kith_").partition("!")
-        scopes = frozenset({"webhooks:manage", "relations:read"})
+        text, _, blind = text.removeprefix("kith_").partition("-")
+        purpose, _, mask = text.partition("!")
+        scopes = frozenset({"webhooks:manage"} if blind else {"webhooks:manage", "relations:read"})
         caller = Caller("acme", scopes, (mask,) if mask else (), purpose or "None", f"key-{purpose or None}")
         return replace(caller, purpose=purpose or None, endpoints=5 if mask else 2)
 
@@ -127,6 +129,29 @@ def test_who_sees_less_has_nothing_sent_elsewhere_that_an_application_gets(world
         refused = world.ask(bearer, "PATCH", f"{LIST}/{name}", elsewhere)
         assert (refused.status_code, "amount is hidden" in refused.json()["detail"]) == (403, True)
     assert world.ask("", "PATCH", f"{LIST}/{name}", elsewhere).status_code == 200
+
+
+def test_who_may_not_read_changes_has_none_of_them_sent_elsewhere(world: World) -> None:
+    """Neither by leaving their type out at the same moment, nor once somebody else has: what waits is of it."""
+    name = world.made("")
+    elsewhere = {"url": "https://other.example/", "types": ["webhook.disabled"]}
+
+    def refused(**stated: Any) -> tuple[int, str]:
+        answer = world.ask("-blind", "PATCH", f"{LIST}/{name}", stated)
+        return answer.status_code, answer.json().get("detail", "")
+
+    assert refused(**elsewhere) == (403, "this needs the scope relations:read, which the credential lacks")
+    assert world.ask("", "PATCH", f"{LIST}/{name}", {"types": ["webhook.disabled"]}).status_code == 200
+    for state in ("queued", "failed"):
+        waiting = {"endpoint": f"acme:{name}", "tenant": "acme", "lane": "l", "subject": "s", "at": 1, "due": NOW}
+        world.database[DELIVERIES].insert_one(
+            {"_id": "d", **waiting, "attempts": 0, "state": state, "change": {"type": "relation.changed"}}
+        )
+        assert refused(**elsewhere) == (403, "this needs the scope relations:read, which the credential lacks")
+        assert refused(template="@") == (403, "this needs the scope relations:read, which the credential lacks")
+        world.database[DELIVERIES].delete_one({"_id": "d"})
+    assert refused(**elsewhere) == (200, "")
+    assert refused(types=["provider.changed"])[0] == 403
 
 
 def test_a_credential_has_no_more_endpoints_than_its_quota(world: World) -> None:

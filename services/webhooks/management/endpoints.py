@@ -211,6 +211,11 @@ class Endpoints:
         """Send again what was given up, or what waits for its next attempt. Returns how many."""
         return retry(self._database, endpoint["_id"], wanted)
 
+    def waiting_types(self, endpoint: Document) -> set[str]:
+        """The types of what is queued for an endpoint, or was given up and can be sent again."""
+        with translated():
+            return {*self._database[DELIVERIES].distinct("change.type", {"endpoint": endpoint["_id"]})}
+
     def attempts(
         self,
         endpoint: Document,

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from pymongo.database import Database
 
+from services.webhooks.applications import lacking_scope
 from services.webhooks.fanout.expressions import BadExpression
 from services.webhooks.fanout.subscription import TYPES
 from services.webhooks.messages import credentials, signing
@@ -125,6 +126,8 @@ class Renderer:
         change, tenant = delivery["change"], endpoint["tenant"]
         if change["type"] not in TYPES:
             return None
+        if (scope := lacking_scope(endpoint, change["type"])) is not None:
+            return f"the application no longer has the scope {scope}"
         wanted, named = endpoint.get("categories"), providers_of(change)
         if wanted and named:
             has = {each for id in named for each in known.categories.get(document_id(tenant, id), ())}
