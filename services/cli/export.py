@@ -70,7 +70,8 @@ def export_command(
     """Write relations, relationships, consumers, providers, aggregates or measures into files.
 
     Each file is a snapshot as of one moment; later writes do not change it. A file gets its name only once it is
-    complete. A terminal shows the progress. Money is in minor units, times are in UTC.
+    complete, a folder of days its days once all are written. A terminal shows the progress. Money is in minor
+    units, times are in UTC.
     """
     from pydantic import ValidationError
 
@@ -228,15 +229,9 @@ class _Target:
         try:
             from services.exports.partitions import write_by_day
         except ImportError:
-            raise NotInstalled("Parquet needs pyarrow: install kith[exports]") from None
+            raise NotInstalled("Parquet needs pyarrow: install Kith's extra exports") from None
         path = self._path(export, "")
-        if path.exists() and any(path.iterdir()):
-            raise ConfigurationError(
-                f"{path} is not empty: the files of two exports must not mix; choose an empty folder"
-            )
-        if self.personal:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_by_day(export, path)
+        write_by_day(export, path, personal=self.personal)
         progress.done(export.name, path)
 
     def _path(self, export: "Export", extension: str) -> Path:

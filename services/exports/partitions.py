@@ -1,9 +1,11 @@
 """Parquet files by day, in a folder of the form that Spark, DuckDB, pandas and polars read. Needs pyarrow."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
+from shutil import rmtree
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +14,7 @@ from services.exports.arrow import record_batch, schema_of
 from services.exports.columns import Row
 from services.exports.parquet_file import COMPRESSION, GROUP_ROWS
 from services.exports.source import Export
+from shared.contracts.errors import ConfigurationError
 from shared.http.parameters import BadParameter
 
 #: Most buffered rows, over all days.
@@ -20,16 +23,70 @@ MAX_WAITING = 200_000
 MAX_OPEN = 128
 
 
-def write_by_day(export: Export, folder: Path, max_waiting: int = MAX_WAITING, max_open: int = MAX_OPEN) -> int:
+def write_by_day(
+    export: Export,
+    folder: Path,
+    max_waiting: int = MAX_WAITING,
+    max_open: int = MAX_OPEN,
+    *,
+    personal: bool = False,
+) -> int:
     """Write ``folder/date=2026-11-21/part-0.parquet`` and so on; returns how many files. The days are in UTC: of
-    relations when they happened, of relationships the latest, of aggregates their own.
+    relations when they happened, of relationships the latest, of aggregates their own. ``folder`` is new or empty,
+    and gets the days once all of them are written. ``personal``: only the owner may read what is written.
 
     The rows are not ordered by day, so they are buffered; when the buffer is full, the day with the most rows is
-    written as a row group. Raises BadParameter for a dataset without a day.
+    written as a row group. Raises BadParameter for a dataset without a day, and ConfigurationError for a folder
+    that cannot be used.
     """
     if export.day is None:
         raise BadParameter("partition-by", f"{export.name} have no day")
-    days = _Days(folder, schema_of(export), max_open)
+    with _complete(folder, 0o700 if personal else 0o777) as partial:
+        return _write(export, _Days(partial, schema_of(export), max_open, personal), max_waiting)
+
+
+@contextmanager
+def _complete(folder: Path, mode: int) -> Iterator[Path]:
+    """A folder to write days into, which get to ``folder`` when the block ends without an error. After an error
+    nothing of it is left.
+
+    A new folder appears at once. An existing one may be a mount or the current directory, which cannot be
+    replaced: its days are named one by one.
+    """
+    existing = folder.exists()
+    if existing and not folder.is_dir():
+        raise ConfigurationError(f"{folder} is a file: choose a folder")
+    # Readers of such folders skip names that begin with a dot.
+    partial = folder / ".partial" if existing else folder.with_name(f"{folder.name}.partial")
+    if existing and any(path != partial for path in folder.iterdir()):
+        raise ConfigurationError(
+            f"{folder} is not empty: the files of two exports must not mix; choose an empty folder"
+        )
+    if partial.exists():
+        # An export that was killed has left it.
+        if not partial.is_dir() or not all(path.name.startswith("date=") for path in partial.iterdir()):
+            raise ConfigurationError(f"{partial} is in the way: remove it, or choose another folder")
+        rmtree(partial)
+    partial.mkdir(mode=mode, parents=True)
+    named: list[Path] = []
+    try:
+        yield partial
+        if not existing:
+            partial.rename(folder)
+            return
+        for day in sorted(partial.iterdir()):
+            # Listed first: an interruption may come right after the renaming.
+            named.append(folder / day.name)
+            day.rename(named[-1])
+        partial.rmdir()
+    except BaseException:
+        for path in (partial, *named):
+            rmtree(path, ignore_errors=True)
+        raise
+
+
+def _write(export: Export, days: "_Days", max_waiting: int) -> int:
+    assert export.day is not None
     waiting: dict[str, list[Row]] = {}
     count = 0
     try:
@@ -51,10 +108,11 @@ def write_by_day(export: Export, folder: Path, max_waiting: int = MAX_WAITING, m
 class _Days:
     """A file for each day, and a further one where the first had to be closed for others."""
 
-    def __init__(self, folder: Path, schema: pa.Schema, max_open: int) -> None:
+    def __init__(self, folder: Path, schema: pa.Schema, max_open: int, personal: bool) -> None:
         self._folder = folder
         self._schema = schema
         self._max_open = max_open
+        self._personal = personal
         self._open: OrderedDict[str, pq.ParquetWriter] = OrderedDict()
         self._parts: Counter[str] = Counter()
 
@@ -67,7 +125,8 @@ class _Days:
             if len(self._open) >= self._max_open:
                 self._open.popitem(last=False)[1].close()
             path = self._folder / f"date={day}" / f"part-{self._parts[day]}.parquet"
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700 if self._personal else 0o777, exist_ok=True)
+            path.touch(mode=0o600 if self._personal else 0o666)
             self._open[day] = pq.ParquetWriter(path, self._schema, compression=COMPRESSION, version="2.6")
             self._parts[day] += 1
         self._open.move_to_end(day)

@@ -27,6 +27,8 @@ from shared.http.caller import SCOPES, Caller
 
 NO_LIMIT = "none"
 _KEY = re.compile(r"kith_([a-z0-9]{8})_([A-Za-z0-9_-]{43})", re.ASCII)
+#: One rate: how many, in how many of which period.
+_RATE = re.compile(r"\s*([0-9]+)\s*(?:/|per)\s*([0-9]*)\s*[a-z]+\s*", re.ASCII | re.IGNORECASE)
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 _TENANT: TypeAdapter[str] = TypeAdapter(Tenant)
 _PURPOSE: TypeAdapter[str] = TypeAdapter(Name)
@@ -211,12 +213,14 @@ def check_bounds(purpose: str | None, events_a_day: int | None, endpoints: int |
 
 def check_limit(limit: str) -> None:
     """Raise ConfigurationError unless ``limit`` has the form ``100/second``."""
+    # `parse` takes a list of rates, of which only the first would hold, and 0 seconds for one.
+    found = _RATE.fullmatch(limit)
     try:
-        amount = parse(limit).amount
+        if found is None or not all(0 < int(number) <= LARGEST for number in (found[1], found[2] or "1")):
+            raise ValueError(limit)
+        parse(limit)
     except ValueError:
-        amount = 0
-    if amount == 0:
-        raise ConfigurationError(f"{limit!r} is not a rate such as 100/second or 5000/hour")
+        raise ConfigurationError(f"{limit!r} is not a rate such as 100/second or 5000/hour") from None
 
 
 def _milliseconds(time: datetime) -> datetime:

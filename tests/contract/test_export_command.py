@@ -17,19 +17,16 @@ from typer.testing import CliRunner, Result
 from services.cli.__main__ import app
 from services.cli.export_progress import ExportProgress
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.mongo.store import connect
 from tests.conftest import Addresses
+from tests.support.databases import fresh_database
 from tests.support.exports_world import ExportsWorld
 
 
 @pytest.fixture(scope="module")
 def world(servers: Addresses) -> Iterator[ExportsWorld]:
     """Nobody writes into it."""
-    with connect(servers.mongo) as client:
-        database = client["test-export-command"]
-        client.drop_database(database.name)
+    with fresh_database(servers) as database:
         yield ExportsWorld(database)
-        client.drop_database(database.name)
 
 
 @pytest.fixture
@@ -66,8 +63,13 @@ def test_the_standard_output_has_nothing_but_the_rows(kith: Any, world: ExportsW
 def test_what_is_personal_is_for_its_owner_alone(kith: Any, tmp_path: Path) -> None:
     assert kith("consumers", "--out", "people.csv", "--personal").exit_code == 0
     assert (tmp_path / "people.csv").stat().st_mode & 0o077 == 0
-    days = kith("relations", "--out", "days", "--partition-by", "day", "--personal")
-    assert days.exit_code == 0, days.output
+    (tmp_path / "existing").mkdir(mode=0o755)
+    for folder in ("days", "existing"):
+        days = kith("relations", "--out", folder, "--partition-by", "day", "--personal")
+        assert days.exit_code == 0, days.output
+        below = [*(tmp_path / folder).rglob("*")]
+        assert below
+        assert [path for path in below if path.stat().st_mode & 0o077] == []
     assert (tmp_path / "days").stat().st_mode & 0o077 == 0
 
 
@@ -143,6 +145,67 @@ def test_a_failure_midway_leaves_no_file(kith: Any, tmp_path: Path, monkeypatch:
     done = kith("relations", "--out", "r.csv")
     assert isinstance(done.exception, Unavailable)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [Unavailable("gone"), KeyboardInterrupt()], ids=["unavailable", "interrupted"])
+@pytest.mark.parametrize("existing", [False, True], ids=["new", "existing"])
+@pytest.mark.parametrize("after", [0, 1], ids=["writing", "naming"])
+def test_a_failure_midway_leaves_no_day(
+    kith: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    existing: bool,
+    after: int,
+) -> None:
+    """The folder is as before, and a second attempt succeeds."""
+    from services.exports import partitions
+
+    folder = tmp_path / "days"
+    if existing:
+        folder.mkdir()
+    write = partitions._Days.write
+    rename = Path.rename
+    calls = iter(range(3))
+
+    def broken(self: Any, day: str, rows: Any) -> None:
+        write(self, day, rows)
+        if next(calls) == 2:
+            raise error
+
+    def broken_name(self: Path, target: Path) -> Path:
+        if next(calls) == (2 if existing else 0):
+            raise error
+        return rename(self, target)
+
+    with monkeypatch.context() as patched:
+        if after:
+            patched.setattr(Path, "rename", broken_name)
+        else:
+            patched.setattr(partitions._Days, "write", broken)
+        done = kith("relations", "--partition-by", "day", "--out", "days")
+    assert done.exit_code != 0
+    assert [*tmp_path.rglob("*")] == ([folder] if existing else [])
+    assert kith("relations", "--partition-by", "day", "--out", "days").exit_code == 0
+    assert {path.name.partition("=")[0] for path in folder.iterdir()} == {"date"}
+
+
+def test_what_a_killed_export_left_is_no_obstacle(kith: Any, tmp_path: Path) -> None:
+    (tmp_path / "days.partial/date=2026-01-01").mkdir(parents=True)
+    assert kith("relations", "--partition-by", "day", "--out", "days").exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["days"]
+    (tmp_path / "within/.partial/date=2026-01-01").mkdir(parents=True)
+    assert kith("relations", "--partition-by", "day", "--out", "within").exit_code == 0
+    assert not (tmp_path / "within/.partial").exists()
+
+
+def test_a_file_or_a_strange_folder_is_left_alone(kith: Any, tmp_path: Path) -> None:
+    (tmp_path / "days").write_text("mine")
+    assert isinstance(kith("relations", "--partition-by", "day", "--out", "days").exception, ConfigurationError)
+    (tmp_path / "sums.partial").mkdir()
+    (tmp_path / "sums.partial/mine").write_text("mine")
+    assert isinstance(kith("relations", "--partition-by", "day", "--out", "sums").exception, ConfigurationError)
+    assert (tmp_path / "sums.partial/mine").read_text() == (tmp_path / "days").read_text() == "mine"
 
 
 def test_progress_counts_what_has_been_read() -> None:
