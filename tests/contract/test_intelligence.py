@@ -104,6 +104,10 @@ def test_the_job_stores_every_node_and_writes_only_what_changes(mongo_database: 
         1, 1e-3
     )
     assert nodes.store("default", Snapshot.of(graph).figures().nodes, lambda: True) == 0
+    # Who leaves the graph during a run is deleted after it; providers of the same id are not.
+    consumers = [node.id for node in Snapshot.of(graph).figures().nodes if node.side == "consumer"]
+    nodes.delete("default", consumers[:2])
+    assert nodes.store("default", Snapshot.of(graph).figures().nodes, lambda: True) == 2
     # Of what is gone nothing is left, and of another tenant nothing is touched.
     others = mongo_database["graph_nodes"].count_documents({"tenant": {"$ne": "default"}}, maxTimeMS=5_000)
     assert nodes.store("default", (), lambda: True) == sum(each["tenant"] == "default" for each in stored.values())
@@ -116,6 +120,7 @@ def test_one_process_at_a_time_runs_the_job(mongo_database: Mongo) -> None:
     assert one.lease("default")
     assert not other.lease("default")
     assert other.lease("acme")
+    assert one.tenants() == {"default", "acme"}
     job = {
         "at": NOW,
         "positions": [],

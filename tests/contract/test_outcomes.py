@@ -223,6 +223,14 @@ def test_only_who_has_granted_the_purpose_is_recorded_until_they_withdraw(
     kith.store([consent("04", "c1", False)])
     one.follow()
     assert [each["consumers"] for each in lists(mongo_database)] == [["c3"], ["c3"]]
+    # Where the graph needs another purpose, both are needed.
+    one.recorder.recording = Recording(
+        1.0, timedelta(days=30), timedelta(days=180), [{"*": "advice"}, {"*": "mail"}]
+    )
+    one.now += timedelta(days=1)
+    one.show("consumer", "c3", ["p1"])
+    one.follow()
+    assert len(lists(mongo_database)) == 2
     # Withdrawn while nobody followed.
     kith.store([consent("05", "c3", False)])
     Process(kith, mongo_database, recording)
