@@ -109,6 +109,7 @@ def masked(dataset: Dataset, masks: Sequence[str]) -> Dataset:
 
 
 def _hides(mask: str, column: Column) -> bool:
-    first, *_ = parts = [part for part in mask.split(".") if part != "*"]
-    # A map exported as one text is hidden if any of its entries is, and so is a value that has no parts.
-    return column.name in (first, parts[-1]) or reveals([mask], column.tells or ()) is not None
+    first = mask.partition(".")[0]
+    # A map exported as one text is hidden if any of its entries is, and so is a value that has no parts. Flattened
+    # parts (the city of a location) say what they are derived from.
+    return column.name == first or reveals([mask], column.tells or ()) is not None
