@@ -2,7 +2,7 @@
 # Makes what deploy/compose.production.yml takes as secrets, in deploy/secrets or a folder that is named:
 #   sh deploy/secrets.sh [FOLDER]
 # A certificate for Kafka and MongoDB under an authority of its own, a password for each user, and the master key. What
-# exists stays. Needs openssl. As root it gives each file to the user of the container that reads it.
+# exists stays. Needs openssl 1.1.1 or newer. As root it gives each file to the user of the container that reads it.
 set -eu
 cd "$(dirname "$0")"
 folder=${1:-secrets}
@@ -19,25 +19,34 @@ owned() { # owned UID FILE: readable by that user alone
   [ "$(id -u)" != 0 ] || chown "$1:$1" "$2"
 }
 
+quietly() { # quietly COMMAND…: what it says is shown if it fails
+  said=$("$@" 2>&1) || { printf '%s\nNo certificate was made: %s failed\n' "$said" "$1" >&2; exit 1; }
+}
+
+random() { # random FILE FORMAT BYTES: a file that is not there; if it fails, it still is not
+  [ -e "$1" ] || { openssl rand "$2" "$3" >"$1.new" && mv "$1.new" "$1"; }
+}
+
 if [ ! -e ca.crt ]; then
-  openssl req -x509 -newkey rsa:3072 -noenc -days 3650 -subj "/CN=Kith servers" \
+  quietly openssl req -x509 -newkey rsa:3072 -nodes -days 3650 -subj "/CN=Kith servers" \
     -addext "basicConstraints=critical,CA:TRUE" -addext "keyUsage=critical,keyCertSign,cRLSign" \
-    -keyout ca.key -out ca.crt 2>/dev/null
+    -keyout ca.key -out ca.crt
   chmod 444 ca.crt
 fi
 for server in kafka mongo; do
   [ ! -e $server.pem ] || continue
   printf 'subjectAltName=DNS:%s,DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n' $server >$server.ext
-  openssl req -newkey rsa:3072 -noenc -subj "/CN=$server" -keyout $server.key -out $server.csr 2>/dev/null
-  openssl x509 -req -in $server.csr -CA ca.crt -CAkey ca.key -days 825 -extfile $server.ext -out $server.crt 2>/dev/null
+  quietly openssl req -newkey rsa:3072 -nodes -subj "/CN=$server" -keyout $server.key -out $server.csr
+  # Before OpenSSL 3, a serial number has to be asked for.
+  quietly openssl x509 -req -in $server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 825 -extfile $server.ext -out $server.crt
   cat $server.key $server.crt >$server.pem
-  rm $server.ext $server.csr $server.key $server.crt
+  rm -f $server.ext $server.csr $server.key $server.crt ca.srl
 done
-[ -e mongo.keyfile ] || openssl rand -base64 384 >mongo.keyfile
-[ -e master.key ] || openssl rand -base64 32 >master.key
+random mongo.keyfile -base64 384
+random master.key -base64 32
 for user in $users; do
   # Hexadecimal, so that it needs no escape in an address.
-  [ -e $user.password ] || openssl rand -hex 32 >$user.password
+  random $user.password -hex 32
   name=kith-$user
   [ $user != admin ] || name=admin
   [ -e $user.mongo ] || printf 'mongodb://%s:%s@%s/?replicaSet=rs0&authSource=admin&tls=true&tlsCAFile=%s\n' \

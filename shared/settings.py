@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     )
     kafka_client: Literal["kafka-python", "librdkafka"] = Field(
         "kafka-python",
-        description="Kafka client library. librdkafka is faster and needs kith[librdkafka].",
+        description="Kafka client library. librdkafka is faster and needs the extra librdkafka.",
     )
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="Security protocol of the brokers."

@@ -267,7 +267,7 @@ class _Target:
         try:
             from services.exports.partitions import write_by_day
         except ImportError:
-            raise NotInstalled("Parquet needs pyarrow: install kith[exports]") from None
+            raise NotInstalled("Parquet needs pyarrow: install Kith's extra exports") from None
         path = self._path(export, "")
         write_by_day(export, path, personal=export.personal)
         progress.done(export.name, path)

@@ -30,5 +30,5 @@ def server(connector: str, folder: Path, log: Path) -> AbstractContextManager[Ou
     try:
         module = importlib.import_module(f"shared.local.{connector}")
     except ImportError as error:
-        raise ConfigurationError(f"--{connector}: pip install 'kith[{connector}]' ({error})") from error
+        raise ConfigurationError(f"--{connector}: install Kith's extra {connector} ({error})") from error
     return cast("AbstractContextManager[OutsideServer]", module.server(folder / connector, log))

@@ -36,7 +36,7 @@ def _jsonl(export: Export) -> Iterator[bytes]:
 
 def _parquet(export: Export) -> Iterator[bytes]:
     if find_spec("pyarrow") is None:
-        raise NotInstalled("Parquet needs pyarrow: install kith[exports]")
+        raise NotInstalled("Parquet needs pyarrow: install Kith's extra exports")
     from services.exports.native import parquet
 
     return parquet(export)
@@ -44,7 +44,7 @@ def _parquet(export: Export) -> Iterator[bytes]:
 
 def _hyper(export: Export) -> Iterator[bytes]:
     if find_spec("pantab") is None or find_spec("pyarrow") is None:
-        raise NotInstalled("Tableau's files need pantab and pyarrow: install kith[exports]")
+        raise NotInstalled("Tableau's files need pantab and pyarrow: install Kith's extra exports")
     from services.exports.native import hyper
 
     return hyper(export)

@@ -58,7 +58,7 @@ def frame(
     (KITH_MASTER_KEY_FILE), or KITH_ENCRYPTION=off, and is recorded in the audit; from the service, it needs a key
     with the scope personal:read.
 
-    Raises ValueError for an invalid query, NotInstalled without kith[frames], ConfigurationError without an
+    Raises ValueError for an invalid query, NotInstalled without the extra frames, ConfigurationError without an
     address, and Unavailable.
     """
     try:
@@ -66,7 +66,7 @@ def frame(
 
         from services.exports.arrow import table
     except ImportError:
-        raise NotInstalled("frames need pyarrow, and pandas or polars: install kith[frames]") from None
+        raise NotInstalled("frames need pyarrow, and pandas or polars: install Kith's extra frames") from None
     bounds = {name: _time(name, at) for name, at in (("since", since), ("until", until)) if at is not None}
     if url is not None:
         with tempfile.TemporaryFile() as file:

@@ -13,6 +13,7 @@ import orjson
 from shared.contracts.changes import RelationChange, decode_change
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import document_id
+from shared.contracts.fact_fields import PUBLISHED
 from shared.contracts.money import Money, add_stored, amounts_of
 from shared.contracts.topic_names import CHANGES
 from shared.contracts.topics import Topics
@@ -105,12 +106,7 @@ class Table(NamedTuple):
 def _relation(document: Document) -> dict[str, Any] | None:
     if document["retracted"]:
         return None
-    return {
-        "provider_id": document["provider_id"],
-        "kind": document["kind"],
-        "time": document["time"],
-        **{name: document.get(name) for name in ("amount", "currency", "rating", "traits")},
-    }
+    return {name: document.get(name) for name in PUBLISHED}
 
 
 def _relationship(document: Document) -> dict[str, Any]:

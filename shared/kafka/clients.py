@@ -51,5 +51,5 @@ def _librdkafka() -> Iterator[None]:
             raise
         raise ConfigurationError(
             "KITH_KAFKA_CLIENT is librdkafka, but the package confluent-kafka is not installed: "
-            "install kith[librdkafka]"
+            "install Kith's extra librdkafka"
         ) from error

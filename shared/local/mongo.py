@@ -208,7 +208,7 @@ def find_mongod() -> str:
         packaged = Path(str(distribution(WHEEL).locate_file(inside)))
     except PackageNotFoundError:
         raise ConfigurationError(
-            "there is no mongod: install kith[local] or MongoDB, or name one in KITH_MONGOD"
+            "there is no mongod: install Kith's extra local or MongoDB, or name one in KITH_MONGOD"
         ) from None
     check(packaged, sha256)
     program = _runnable(packaged)

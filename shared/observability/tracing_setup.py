@@ -20,6 +20,8 @@ def open_tracing(service: str) -> Tracing:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "opentelemetry":
             raise
-        log.warning("no traces are made: OTEL_EXPORTER_OTLP_ENDPOINT is set, but kith[otel] is not installed")
+        log.warning(
+            "no traces are made: OTEL_EXPORTER_OTLP_ENDPOINT is set, but Kith's extra otel is not installed"
+        )
         return NoTracing()
     return otel.open_telemetry(service)

@@ -79,5 +79,7 @@ def _datasketches() -> Any:
     try:
         import datasketches
     except ImportError:
-        raise NotInstalled("estimating so many consumers needs datasketches: install kith[measures]") from None
+        raise NotInstalled(
+            "estimating so many consumers needs datasketches: install Kith's extra measures"
+        ) from None
     return datasketches

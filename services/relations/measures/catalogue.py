@@ -192,7 +192,7 @@ def _lifetime(source: "Source", query: LifetimeQuery) -> Lifetime:
         # numpy and scipy are heavy, and only this measure needs them.
         from services.relations.measures.valuing import lifetime
     except ImportError:
-        raise NotInstalled("lifetime values need numpy and scipy: install kith[measures]") from None
+        raise NotInstalled("lifetime values need numpy and scipy: install Kith's extra measures") from None
     span = query.span(source.today, query.days)
     request = LifetimeRequest(
         query.horizon_weeks, query.discount, query.by, query.risk_from, query.risk_to, query.limit

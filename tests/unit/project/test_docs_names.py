@@ -11,11 +11,11 @@ import typer
 from services.bench.__main__ import parser
 from services.cli.__main__ import app as kith
 from services.cli.settings import ELSEWHERE
-from shared.contracts.services import SERVICES
+from shared.contracts.services import CORE, SERVICES
 from shared.contracts.topics import INPUTS, OUTPUTS, WRAPPED_KEYS
 from shared.settings import Settings
 from tests.support.builders import OPEN, TOPICS
-from tests.support.documents import DOCUMENTS, PAGES, SITE, code, each_document, requests, spans
+from tests.support.documents import DOCUMENTS, PAGES, SITE, code, each_document, of, requests, spans
 from tests.support.paths import ROOT
 from tests.support.routes import bare
 
@@ -57,7 +57,7 @@ def test_every_command_is_in_a_document() -> None:
 
 
 #: Of mongod and of docker-compose.
-OTHERS = {"--auth", "--build", "--env-file", "--profile", "--scale"}
+OTHERS = {"--auth", "--build", "--profile", "--scale"}
 
 
 @each_document
@@ -77,6 +77,12 @@ def test_variables_are_settings(document: Path) -> None:
         known |= set(re.findall(r"\$\{(KITH_\w+)", (ROOT / compose).read_text()))
     named = set(re.findall(r"KITH_[A-Z_]*[A-Z]", document.read_text())) - {"KITH_KEY", "KITH_AUTH"}
     assert named <= known
+
+
+def test_the_scraper_asks_every_service_of_the_core() -> None:
+    """Of one that is not scraped, absent() fires."""
+    [scrape] = of(SITE / "how-to/access.md", "yaml")
+    assert sorted(map(int, re.findall(r"127\.0\.0\.1:(\d+)", scrape))) == [spec.port for spec in CORE.values()]
 
 
 def test_the_pages_name_many_of_each() -> None:

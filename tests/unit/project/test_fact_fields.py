@@ -1,12 +1,18 @@
 """The table of a fact's fields and what cannot follow from it: each place that names fields names all of them."""
 
+import re
+
 import pytest
 from hypothesis import find
 
 from services.demo import oracle
 from services.exports.datasets import DATASETS
+from services.postgres.projection import TABLES as POSTGRES
+from services.postgres.schema import MIGRATIONS, TYPES
 from services.privacy.answers import ExportedRelation
 from services.relations.answers import Relation
+from shared.cassandra.tables import FACTS
+from shared.cassandra.tables import TABLES as CASSANDRA
 from shared.contracts.changes import Fact
 from shared.contracts.events import RelationData, RelationRecorded
 from shared.contracts.fact_fields import FACT_FIELDS, PERSONAL, PUBLISHED, STATED
@@ -42,6 +48,29 @@ def test_an_export_has_a_column_for_every_field_that_has_one() -> None:
     for field in FACT_FIELDS:
         if field.column is not None:
             assert (columns[field.name].type, columns[field.name].personal) == (field.column, field.personal)
+
+
+def columns_in_postgres(table: str) -> dict[str, str]:
+    """Column → type of a table, after all migrations."""
+    created = re.compile(rf"CREATE TABLE {{schema}}\.{table} \((.*?)\n\);", re.DOTALL)
+    added = re.compile(rf"ALTER TABLE {{schema}}\.{table} ADD COLUMN ([^;]*);")
+    lines = [line for body in created.findall("".join(MIGRATIONS)) for line in body.strip().splitlines()]
+    found = [line.split() for line in (*lines, *added.findall("".join(MIGRATIONS)))]
+    return {
+        words[0]: " ".join(words[1:]).split(" NOT NULL")[0].rstrip(",") for words in found if words[0].islower()
+    }
+
+
+def test_postgres_has_a_column_for_every_field_that_is_published() -> None:
+    columns = columns_in_postgres("relations")
+    wanted = {*POSTGRES["relations"].key, *PUBLISHED}
+    assert set(columns) == wanted, "services/postgres/schema.py: MIGRATIONS, by a new one"
+    assert columns == {name: TYPES.get(name, "text") for name in wanted}, "services/postgres/schema.py: TYPES"
+
+
+def test_cassandra_has_a_column_for_every_field_that_is_published() -> None:
+    wanted = {"tenant", *NAMES, *PUBLISHED, "event_source", "event_id"}
+    assert set(CASSANDRA[FACTS].columns) == wanted, "shared/cassandra/tables.py: TABLES"
 
 
 def test_those_who_judge_know_every_field() -> None:

@@ -21,7 +21,7 @@ from shared.runtime.deadline import STOP_SECONDS
 from shared.settings import SECRETS, Settings
 from shared.vault.master import FileKeys
 from tests.support.paths import ROOT
-from tests.support.production import CONTAINERS, FILE, environment_of, has_master_key, make_secrets
+from tests.support.production import CONTAINERS, FILE, SCRIPT, environment_of, has_master_key, make_secrets
 
 COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text())
 BASE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -124,6 +124,21 @@ def test_a_backup_is_written_into_a_folder_of_the_machine_by_a_user_of_its_own()
     assert container["environment"]["KITH_KAFKA_USERNAME"] == user_of(BACKUP)
 
 
+def test_a_restore_waits_for_the_job_that_makes_its_user() -> None:
+    """On a MongoDB that is new, and starts no service before: on an empty database these would make new keys."""
+    assert CONTAINERS["backup"]["depends_on"] == CONTAINERS["ingest"]["depends_on"]
+    page = (ROOT / "docs/how-to/docker.md").read_text().partition("If MongoDB's data is lost")[2]
+    compose = "docker-compose -f deploy/compose.production.yml "
+    steps = [line.strip().removeprefix(compose) for line in page.splitlines() if compose in line][:5]
+    assert steps == [
+        "stop",
+        "up -d kafka mongo",
+        "run --rm setup",
+        "run --rm backup restore /backups/2026-11-29",
+        "up -d",
+    ]
+
+
 def test_the_job_has_every_user_s_password() -> None:
     users = {f"{name}.password" for name in (*SERVICES, OPERATOR, BACKUP)}
     assert users == set(CONTAINERS["setup"]["secrets"]) - {"admin.password", "admin.mongo", "ca.crt"}
@@ -141,6 +156,32 @@ def test_the_script_makes_every_secret_and_leaves_what_is_there(tmp_path: Path) 
     assert open_to_all == ["ca.crt"]
     make_secrets(tmp_path, 27017)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == found
+
+
+@pytest.mark.parametrize("fails", ["req", "x509", "rand"])
+def test_a_script_whose_openssl_fails_says_so_and_leaves_no_empty_secret(tmp_path: Path, fails: str) -> None:
+    """What exists stays: an empty password would for ever."""
+    found = shutil.which("openssl")
+    assert found is not None
+    own = tmp_path / "openssl"
+    own.write_text(
+        f'#!/bin/sh\n[ "$1" != {fails} ] || {{ echo "unknown option" >&2; exit 1; }}\nexec {found} "$@"\n'
+    )
+    own.chmod(0o755)
+    folder = tmp_path / "secrets"
+    given = {"PATH": f"{tmp_path}:/usr/bin:/bin:/usr/sbin:/sbin"}
+    done = subprocess.run(["sh", SCRIPT, folder], env=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "unknown option" in done.stderr
+    assert [path.name for path in folder.iterdir() if path.suffix != ".new" and not path.stat().st_size] == []
+    # With one that works, the next run makes what is missing.
+    make_secrets(folder, 27017)
+    assert set(COMPOSE["secrets"]) <= {path.name for path in folder.iterdir()}
+
+
+def test_the_script_asks_nothing_that_only_a_new_openssl_knows() -> None:
+    """Of 1.1.1, which Debian 11 and RHEL 8 have."""
+    assert not re.search(r"-noenc\b", SCRIPT.read_text())
 
 
 @pytest.mark.skipif(shutil.which("docker-compose") is None, reason="there is no docker-compose")
