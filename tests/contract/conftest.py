@@ -3,7 +3,7 @@
 ``KITH_CONTRACT_PART=1/2`` runs every second file, and ``2/2`` the others: the tests of a file share servers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 import pytest
 from pymongo import monitoring
@@ -15,7 +15,13 @@ from tests.support.parts import keep_part
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    keep_part("KITH_CONTRACT_PART", config, items, lambda item: item.path)
+    keep_part("KITH_CONTRACT_PART", config, items, _together)
+
+
+def _together(item: pytest.Item) -> Hashable:
+    """The tests of a file share servers, and all that need Cassandra are one part's: its start takes half a minute
+    of a processor."""
+    return "cassandra" if item.path.name.startswith("test_cassandra_") else item.path
 
 
 @pytest.fixture(scope="session")

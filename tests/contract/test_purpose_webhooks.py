@@ -180,6 +180,48 @@ def test_nothing_tells_of_consumers_who_have_not_granted_it(world: World) -> Non
     assert world.ask("app_1", "GET", f"{LIST}/{own}/deliveries?outcome=dropped").json()["items"] == []
 
 
+def test_the_log_repeats_nothing_that_is_hidden(world: World) -> None:
+    own, others = world.made("!amount"), world.made("")
+    for endpoint in (own, others):
+        entry = {"endpoint": f"acme:{endpoint}", "tenant": "acme", "attempt": 1, "milliseconds": 1}
+        changed = {**entry, "at": NOW, "outcome": "failed", "delivery": f"{endpoint}/l/1", "webhook_id": "msg_1"}
+        echoed = {
+            "type": "relation.changed",
+            "answer": "amount 1250 of ada",
+            "error": "amount=1250",
+            "status": 400,
+        }
+        told = {
+            "type": "consumer.erased",
+            "delivery": f"{endpoint}/receipt/acme:consumer.erased/0f",
+            "status": 200,
+        }
+        world.database[LOG].insert_many(
+            [
+                {"_id": f"{endpoint}1", **changed, "subject": "consumer:ada", **echoed},
+                {"_id": f"{endpoint}2", **changed, "subject": "receipt/acme:consumer.erased/0f", **told},
+            ]
+        )
+
+    def log(bearer: str, endpoint: str) -> tuple[list[dict[str, Any]], list[str]]:
+        page = world.ask(bearer, "GET", f"{LIST}/{endpoint}/deliveries").json()
+        return page["items"], page.get("masked", [])
+
+    [_, changed], masked = log("", others)
+    assert (changed["answer"], changed["error"], masked) == ("amount 1250 of ada", "amount=1250", [])
+    [told, changed], masked = log("!amount", others)
+    assert (changed["answer"], changed["error"], changed["subject"]) == ("•••", "•••", "consumer:ada")
+    assert ("answer" in told, masked) == (False, ["answer", "error"])
+    # Its deliveries have the mask.
+    assert log("!amount", own)[0][1]["answer"] == "amount 1250 of ada"
+    [changed], masked = log("!consumer_id", own)
+    assert (changed["answer"], changed["subject"], masked) == ("•••", "•••", ["answer", "error", "subject"])
+    for stated in ({"receipt": "acme:consumer.erased/0f"}, {"delivery": told["delivery"]}):
+        assert world.ask("!amount", "POST", f"{LIST}/{others}/retry", stated).json() == {"deliveries": 0}
+        refused = world.ask("!consumer_id", "POST", f"{LIST}/{others}/retry", stated)
+        assert (refused.status_code, "consumer_id is hidden" in refused.json()["detail"]) == (403, True)
+
+
 def test_nobody_who_is_bound_hears_of_another_ones_endpoints(world: World) -> None:
     own, others, free = world.made("app_1"), world.made("app_2"), world.made("")
     every = world.endpoints.all("acme")

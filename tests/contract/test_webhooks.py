@@ -344,6 +344,55 @@ def test_a_replay_after_a_place_sends_what_follows_it_and_leaves_what_is_queued(
     assert {each.headers.get("kith-replay") for each in there.received} == {name}
 
 
+def missed(world: World, there: Receiver, *consumers: str) -> tuple[Made, list[str]]:
+    """An endpoint that was sent one change, and disabled during as many more as there are ``consumers``."""
+    made = world.create(there.url)
+    ids = world.publish("ada")
+    world.fold()
+    with world.sending():
+        wait_for("a delivery", arrived(there, ids))
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    assert world.endpoints.disable(world.state(made)) is not None
+    ids += world.publish(*consumers)
+    world.fold()
+    assert world.endpoints.enable(world.state(made)) is not None
+    return made, ids
+
+
+def test_a_replay_sends_what_was_missed_and_has_been_sent_since_again(world: World, there: Receiver) -> None:
+    """Also while nothing has changed since, so that fan-out has not gone on behind the gap."""
+    made, ids = missed(world, there, "ada", "bob", "ada", "bob")
+    with world.sending():
+        wait_for("what was missed", arrived(there, ids))
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    there.received.clear()
+    assert world.endpoints.replay(world.state(made), Since())[1] == len(ids)
+    with world.sending():
+        wait_for("all again", arrived(there, ids))
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    assert sorted(there.ids) == sorted(ids)
+
+
+def test_a_replay_ends_where_the_rest_of_a_gap_begins(
+    world: World, there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, ids = missed(world, there, "ada", "bob", "ada", "bob")
+    monkeypatch.setattr("services.webhooks.fanout.feed.PIECE", 2)
+    reader = LogReader(world.settings)
+    try:
+        feed = Feed(world.database, lambda: reader, world.topics)
+        [part] = feed.parts(made.endpoint["_id"])
+        feed.enqueue(world.state(made), part)
+    finally:
+        reader.close()
+    there.received.clear()
+    assert world.endpoints.replay(world.state(made), Since())[1] == 3
+    with world.sending():
+        wait_for("everything", arrived(there, ids))
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    assert sorted(there.ids) == sorted(ids), "what was queued of the gap is part of the replay"
+
+
 def test_an_endpoint_may_begin_in_the_past(world: World, there: Receiver) -> None:
     ids = world.publish("ada", "bob")
     world.fold()

@@ -6,18 +6,32 @@ from fastapi import Body, FastAPI, Query, Response
 
 from services.webhooks.management import models
 from services.webhooks.management.endpoints import TooMany
-from services.webhooks.management.managed import MISSING, EndpointName, Managed, beginning, record, time_problem
+from services.webhooks.management.managed import (
+    MISSING,
+    EndpointName,
+    Managed,
+    beginning,
+    hides_receipts,
+    record,
+    time_problem,
+    unseen,
+)
 from services.webhooks.management.replays import Unfinished
 from services.webhooks.management.retries import Wanted
+from services.webhooks.messages.notice import is_receipt
 from shared.access.guard import AccessOf, CallerOf, CursorsOf, TenantOf
 from shared.access.lineage import DerivedFrom
-from shared.http.caller import WEBHOOKS_MANAGE
+from shared.access.masks import MASK
+from shared.http.caller import WEBHOOKS_MANAGE, Denied
 from shared.http.cursors import time_and_id, time_place
+from shared.http.problems.client import HIDDEN_FIELD
 from shared.http.purposes import GRANTED_ITSELF
 from shared.http.scopes import needs
 from shared.http.server import BODY_FAILURES, json_response, problem, problems
 
 _INTERNAL = frozenset({"_id", "endpoint", "tenant"})
+#: What a receiver may repeat of a body.
+_ECHOES = ("answer", "error")
 
 
 def add_delivery_routes(app: FastAPI, managed: Managed) -> None:
@@ -89,6 +103,11 @@ def add_delivery_routes(app: FastAPI, managed: Managed) -> None:
     ) -> Response:
         """Send again what was given up after ten attempts, or now what waits for its next attempt."""
         stored = managed.find(caller, endpoint)
+        for name, id in (("receipt", stated.receipt), ("delivery", stated.delivery)):
+            if hides_receipts(caller) and id is not None and (name == "receipt" or is_receipt(id)):
+                # Its id is a hash of the consumer's: whether there is one would confirm a guess.
+                detail = f"consumer_id is hidden from this credential, and {name} would reveal it"
+                raise Denied(403, detail, kind=HIDDEN_FIELD)
         record(access, caller, "webhook.retry", endpoint)
         wanted = Wanted(stated.delivery, stated.receipt, stated.waiting)
         return json_response({"deliveries": endpoints.retry(stored, wanted)}, 202)
@@ -114,14 +133,22 @@ def add_delivery_routes(app: FastAPI, managed: Managed) -> None:
             str | None, Query(description="`next` of the page before. Default: the first page.")
         ] = None,
     ) -> Any:
-        """The attempts of 30 days, latest first, with the first KiB of each answer."""
+        """The attempts of 30 days, latest first, with the first KiB of each answer. Answers and errors may repeat
+        what was sent: they are masked where the credential has a mask that the endpoint does not have. Receipts
+        are left out where `consumer_id` is masked, because their ids follow from it."""
         stored = managed.find(caller, endpoint)
         after, bound = time_and_id(cursors.decode(cursor)), caller.purpose is not None
-        items = endpoints.attempts(stored, outcome, limit + 1, after, bound=bound)
+        items = endpoints.attempts(
+            stored, outcome, limit + 1, after, bound=bound, receipts=not hides_receipts(caller)
+        )
         page, rest = items[:limit], len(items) > limit
+        masked = {name for each in page for name in _ECHOES if name in each and unseen(caller, stored)}
         return json_response(
             {
-                "items": [{k: v for k, v in each.items() if k not in _INTERNAL} for each in page],
+                "items": [
+                    {k: MASK if k in masked else v for k, v in each.items() if k not in _INTERNAL} for each in page
+                ],
+                **({"masked": sorted(masked)} if masked else {}),
                 "next": cursors.encode(time_place(page[-1]["at"], page[-1]["_id"]) if rest else None),
             }
         )

@@ -21,6 +21,7 @@ from services.webhooks.messages import credentials, signing
 from services.webhooks.messages.notice import test_delivery
 from services.webhooks.messages.rendering import SECRET_FIELD, Renderer
 from services.webhooks.projection import MOST_ENDPOINTS
+from shared.access.apps.compliance import TOPICS
 from shared.contracts.topics import Topics
 from shared.mongo.concerns import durable_database
 from shared.mongo.errors import translated
@@ -224,14 +225,20 @@ class Endpoints:
         after: tuple[datetime, str] | None,
         *,
         bound: bool = False,
+        receipts: bool = True,
     ) -> list[Document]:
         """Entries of the log, latest first, after a place. ``bound``: without deliveries that were dropped, for
-        their consumers have not granted the purpose."""
+        their consumers have not granted the purpose. ``receipts``: also those of receipts."""
         query: Document = {"endpoint": endpoint["_id"]}
         if outcome is not None:
             query["outcome"] = outcome
+        without: list[Document] = []
         if bound:
-            query["$and"] = [{"outcome": {"$ne": "dropped"}}]
+            without.append({"outcome": {"$ne": "dropped"}})
+        if not receipts:
+            without.append({"type": {"$nin": list(TOPICS)}})
+        if without:
+            query["$and"] = without
         if after is not None:
             query.update(earlier(*after))
         with translated():

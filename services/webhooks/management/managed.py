@@ -7,11 +7,13 @@ from typing import Annotated
 
 from fastapi import HTTPException, Path
 
+from services.webhooks.applications import application_of
 from services.webhooks.management.endpoints import Endpoints, Since, owned
 from services.webhooks.management.models import Place
+from shared.access.apps.model import is_app_id
 from shared.access.audit import Act
 from shared.access.guard import Access
-from shared.access.lineage import DerivedFrom
+from shared.access.lineage import DerivedFrom, reveals
 from shared.http.caller import Caller
 from shared.http.server import problems
 from shared.runtime.protocols import Document
@@ -37,6 +39,19 @@ class Managed:
 
 def manages(caller: Caller, endpoint: Document) -> bool:
     return caller.purpose is None or owned(endpoint, caller.purpose)
+
+
+def unseen(caller: Caller, endpoint: Document) -> list[str]:
+    """The caller's masks that the endpoint's deliveries need not have had. An application has seen what was sent
+    to its own."""
+    if caller.key == application_of(endpoint):
+        return []
+    return sorted({*caller.masks} - (set() if is_app_id(endpoint["created_by"]) else {*endpoint["masks"]}))
+
+
+def hides_receipts(caller: Caller) -> bool:
+    """Whether receipts are hidden from a caller: their ids are made of the consumer's."""
+    return reveals(caller.masks, ("consumer_id",)) is not None
 
 
 def record(access: Access, caller: Caller, action: str, name: str) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
-from services.webhooks.deliveries import DELIVERIES, LANES, RANGES, lane_id
+from services.webhooks.deliveries import DELIVERIES, FEEDS, LANES, RANGES, lane_id
 from services.webhooks.fanout.feed import Feed
 from services.webhooks.fanout.subscription import topics_of
 from services.webhooks.log_reader import LogReader
@@ -70,13 +70,15 @@ class Replays:
         of changes of these origins with a higher number. Raises Unfinished."""
         self.check(endpoint, session)
         name, total, ranges = secrets.token_hex(6), 0, []
-        lanes = {lane["_id"]: lane for lane in self._database[LANES].find({"endpoint": endpoint}, session=session)}
+        lanes, feeds = (
+            {each["_id"]: each for each in self._database[name].find({"endpoint": endpoint}, session=session)}
+            for name in (LANES, FEEDS)
+        )
         for partition, start in starts.items():
             lane = lane_id(endpoint, self._topics.short(partition.topic), partition.number)
             known, position = lanes.get(lane), self._feed.position(partition, session) or 0
-            # Where nothing is live yet, the range ends where it begins to be. Where there is a gap, at its
-            # beginning: the gap follows.
-            end = -1 if known is None else known.get("start", position)
+            # Where nothing is live yet, the range ends where it begins to be.
+            end = -1 if known is None else _enqueued(known, feeds.get(lane), position)
             if 0 <= end <= start:
                 continue
             total += (end if end >= 0 else position) - start
@@ -103,6 +105,16 @@ class Replays:
                             for place in each["after"]
                         ]
                     self._database[DELIVERIES].delete_many(query)
+
+
+def _enqueued(lane: Document, feed: Document | None, position: int) -> int:
+    """How far the changes of a lane have been enqueued. What is left of its gap follows."""
+    if "start" not in lane:
+        return position
+    if feed is None or feed["start"] != lane["start"]:
+        return int(lane["start"])
+    # Fan-out forgets a gap only with the next change.
+    return position if feed["next"] >= lane["end"] else int(feed["next"])
 
 
 def _range(lane: str, name: str, endpoint: str, partition: Partition, start: int, end: int) -> Document:

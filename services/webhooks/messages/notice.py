@@ -50,6 +50,11 @@ def _receipt_mark(receipt: str) -> str:
     return f"receipt/{receipt}"
 
 
+def is_receipt(delivery: str) -> bool:
+    """Whether the id of a delivery is one of a receipt."""
+    return "/receipt/" in delivery
+
+
 def telling(endpoint: Document, receipt: Document, now: datetime) -> Document:
     """The delivery of a receipt (``shared.access.apps.compliance``) to an endpoint. It has a subject of its own:
     nothing else holds it up."""
