@@ -139,12 +139,6 @@ def test_all_time_says_where_it_is_not_all(page: Page, site: Site) -> None:
     expect(page.locator("#cut")).to_contain_text(f"begins on {first}. Shown is what is from {from_} on")
     shown = table[table["day"] >= from_.isoformat()]
     expect(page.locator("#tile-count data")).to_have_attribute("value", str(len(shown)))
-    # Where there is nothing in all time, all time is no way out.
-    page.get_by_label("Kind", exact=True).fill("nothing")
-    page.get_by_label("Kind", exact=True).press("Enter")
-    expect(page.locator("#nothing")).to_contain_text("not known at any time")
-    page.get_by_label("Period").select_option("30")
-    expect(page.locator("#cut")).to_be_hidden()
 
 
 def test_all_time_before_there_is_anything(page: Page, site: Site) -> None:
