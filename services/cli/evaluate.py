@@ -152,7 +152,7 @@ def _store(tenant: str, lesson: "Lesson", live: bool) -> dict[str, object]:
     from services.intelligence.models import Models
     from services.intelligence.schema import COLLECTIONS
     from shared.mongo.store import connect, prepare
-    from shared.service.composition import now
+    from shared.runtime.clock import now
     from shared.settings import mongo_of
 
     settings = read_settings()

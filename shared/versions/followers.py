@@ -17,6 +17,7 @@ from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
+from shared.contracts.bson_types import DATE, STRING, WHOLE
 from shared.contracts.collections import CollectionSpec, object_schema
 from shared.mongo.errors import translated
 from shared.mongo.store import server_time
@@ -28,14 +29,14 @@ FOLLOWERS = "followers"
 SPEC = CollectionSpec(
     object_schema(
         {
-            "service": {"bsonType": "string"},
-            "at": {"bsonType": "date"},
+            "service": STRING,
+            "at": DATE,
             "seen": {
                 "bsonType": "array",
                 "items": {
                     "bsonType": "object",
                     "required": ["origin", "number"],
-                    "properties": {"origin": {"bsonType": "string"}, "number": {"bsonType": ["int", "long"]}},
+                    "properties": {"origin": STRING, "number": WHOLE},
                     "additionalProperties": False,
                 },
             },
