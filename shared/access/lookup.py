@@ -23,12 +23,11 @@ class KeyLookup:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = clocks.now,
         fresh_seconds: float = FRESH_SECONDS,
-        stale_seconds: float = STALE_SECONDS,
         uses: UseRecorder | None = None,
     ) -> None:
         self._uses = uses
         self._now = now
-        self._keys = FreshReads(store.find, "the API keys", "keys", clock, fresh_seconds, stale_seconds)
+        self._keys = FreshReads(store.find, "the API keys", "keys", clock, fresh_seconds, STALE_SECONDS)
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="key-uses")
 
     async def caller(self, text: str) -> Caller:

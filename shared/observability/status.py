@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -284,9 +283,3 @@ def _size(collection: Collection[Document]) -> int:
 
 def _rounded(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else round(milliseconds, 1)
-
-
-def read_status(settings: Settings, database: Database[Document]) -> Status:
-    """The status once. Raises Unavailable."""
-    with closing(StatusReader(settings, database)) as reader:
-        return reader.read()

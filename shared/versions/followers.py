@@ -62,11 +62,10 @@ class FollowerBeat:
         service: str,
         owner: str,
         seen: Callable[[], Mapping[str, int]],
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._beats = database.get_collection(FOLLOWERS, write_concern=WriteConcern("majority", wtimeout=5_000))
-        self._service, self._owner, self._seen, self._clock = service, owner, seen, clock
-        self._written_at = clock() - SILENT_SECONDS
+        self._service, self._owner, self._seen = service, owner, seen
+        self._written_at = time.monotonic() - SILENT_SECONDS
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="follower-beat", daemon=True)
 
@@ -81,13 +80,13 @@ class FollowerBeat:
 
     def problems(self) -> list[str]:
         """Why the process must not answer: an erasure may be complete without it. Empty otherwise."""
-        if self._clock() - self._written_at < SILENT_SECONDS:
+        if time.monotonic() - self._written_at < SILENT_SECONDS:
             return []
         return ["MongoDB has not taken note of this process's progress for too long"]
 
     def beat(self) -> None:
         """Write once. Raises PyMongoError."""
-        at = self._clock()
+        at = time.monotonic()
         seen = [{"origin": origin, "number": number} for origin, number in sorted(self._seen().items())]
         self._beats.update_one(
             {"_id": self._owner},

@@ -34,8 +34,8 @@ class NodeFigures:
 @dataclass(frozen=True, slots=True)
 class Community:
     """Numbers count from 0, the largest first. ``inside`` is the number of relationships within it, ``outside``
-    of those that leave it. Its first providers and consumers have the most relationships within it; that number is
-    beside each. All members are found by ``NodeFigures.community``."""
+    of those that leave it. Its first providers have the most relationships within it; that number is beside each.
+    All members are found by ``NodeFigures.community``."""
 
     number: int
     consumers: int
@@ -43,7 +43,6 @@ class Community:
     inside: int
     outside: int
     first_providers: tuple[tuple[str, int], ...]
-    first_consumers: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +82,8 @@ class Snapshot:
         )
 
     def figures(self, shown: int = 10) -> SnapshotFigures:
-        """PageRank, degree and community of every node. ``shown`` members of each side stand first in a
-        community. Needs networkit."""
+        """PageRank, degree and community of every node. ``shown`` providers stand first in a community.
+        Needs networkit."""
         ranks = self.pagerank()
         communities, modularity = self._communities()
         count = len(self.consumer_ids)
@@ -149,13 +148,8 @@ class Snapshot:
         leaving = np.bincount(of_consumer[self.consumers[~inside]], minlength=many) + np.bincount(
             of_provider[self.providers[~inside]], minlength=many
         )
-        firsts = [
-            _first(ids, where, np.bincount(ends[inside], minlength=len(ids)), shown)
-            for ids, where, ends in (
-                (self.provider_ids, of_provider, self.providers),
-                (self.consumer_ids, of_consumer, self.consumers),
-            )
-        ]
+        numbers = np.bincount(self.providers[inside], minlength=len(self.provider_ids))
+        firsts = _first(self.provider_ids, of_provider, numbers, shown)
         consumers, providers = Counter(of_consumer.tolist()), Counter(of_provider.tolist())
         return tuple(
             Community(
@@ -164,8 +158,7 @@ class Snapshot:
                 providers[number],
                 int(within[number]),
                 int(leaving[number]),
-                firsts[0].get(number, ()),
-                firsts[1].get(number, ()),
+                firsts.get(number, ()),
             )
             for number in range(many)
         )

@@ -4,7 +4,6 @@ Each is a number that grows with what its name says; a model decides how much it
 distance of a provider without a place) is not a number here and counts as average in a model.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -172,9 +171,6 @@ class Features:
         near[consumer] = 0
         near *= self.graph.rows["consumer"].length[: len(near)] > 0
         return self._known_to(np.flatnonzero(near > 1e-4), near)
-
-
-Builder = Callable[[Graph, Profiles, Question], Features]
 
 
 def _some(known: Ints, names: Names) -> tuple[Ints, bool]:
