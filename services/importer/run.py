@@ -8,7 +8,7 @@ from typing import Protocol
 from services.importer.as_of import Moment, moments
 from services.importer.batch import Batch, Clock
 from services.importer.convert import Converter
-from services.importer.mapping import Mapping
+from services.importer.mapping import Mapping, Source
 from services.importer.preflight import check_columns, gather
 from services.importer.rejects import Rejects
 from services.importer.rows import open_rows
@@ -85,26 +85,30 @@ def run(
     report = Report()
     with Rejects(rejects) as rejected, Window(publisher) as window:
         for source in mapping.source:
-            moment = moment_of[source.name]
-            counts = Counts(source.name, moment, source.changed is not None)
+            counts = Counts(source.name, moment_of[source.name], source.changed is not None)
             report.sources.append(counts)
-            convert = Converter(source, {name: gather(file) for name, file in source.collect.items()}, moment)
-            with open_rows(source) as rows:
-                if progress:
-                    progress.begin(source.name, rows.size)
-                batch = Batch(topics, clock, counts, rejected, window, vault)
-                for row in rows.rows:
-                    batch.take(row, convert)
-                    if counts.read % BATCH_EVENTS == 0:
-                        batch.pass_on()
-                        if progress:
-                            progress.advance(rows.position(), counts.read, counts.rejected)
+            batch = Batch(topics, clock, counts, rejected, window, vault)
+            _import(source, batch, window, counts, progress)
+    return report
+
+
+def _import(source: Source, batch: Batch, window: Window, counts: Counts, progress: Progress | None) -> None:
+    """Convert the rows of a source and pass them on in batches."""
+    convert = Converter(source, {name: gather(file) for name, file in source.collect.items()}, counts.moment)
+    with open_rows(source) as rows:
+        if progress:
+            progress.begin(source.name, rows.size)
+        for row in rows.rows:
+            batch.take(row, convert)
+            if counts.read % BATCH_EVENTS == 0:
                 batch.pass_on()
-                window.flush()
-                counts.notes = [*rows.notes, *convert.notes(), *_respelled(convert.respelled_facts)]
                 if progress:
                     progress.advance(rows.position(), counts.read, counts.rejected)
-    return report
+        batch.pass_on()
+        window.flush()
+        counts.notes = [*rows.notes, *convert.notes(), *_respelled(convert.respelled_facts)]
+        if progress:
+            progress.advance(rows.position(), counts.read, counts.rejected)
 
 
 def _respelled(facts: int) -> list[str]:
