@@ -118,7 +118,7 @@ def _answered(port: int, least: int = 0) -> int:
 
 
 def _deliveries(endpoints: list[str], queued: int) -> Iterator[Document]:
-    """As fan-out enqueues them: relations of different consumers."""
+    """Deliveries as fan-out enqueues them: relations of different consumers."""
     for number in range(queued):
         fact = {
             "kind": "purchase",

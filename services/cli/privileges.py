@@ -67,7 +67,7 @@ class Acl(NamedTuple):
 
 
 def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
-    """By service, the privileges of its role in ``database``, as ``createRole`` takes them.
+    """The privileges of each service's role in ``database``, as ``createRole`` takes them.
 
     Services can only add entries to the audit and only read API keys; the time of a key's last use is stored
     elsewhere. ``operator`` is for the commands: they create and revoke API keys, but cannot change the audit
@@ -88,7 +88,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def _granted() -> dict[str, dict[str, tuple[str, ...]]]:
-    """By service, its actions on each collection."""
+    """The actions of each service on each collection."""
     common = {
         **dict.fromkeys((API_KEYS, APPS, PUBLIC_KEYS, RESTORES), _READ),
         **dict.fromkeys((KEY_USES, EVENT_DAYS), ("find", "insert", "update")),
@@ -220,7 +220,7 @@ def _granted() -> dict[str, dict[str, tuple[str, ...]]]:
 
 
 def kafka_acls(topics: Topics, group: str) -> dict[str, list[Acl]]:
-    """By service, the ACLs of its user."""
+    """The ACLs of each service's user."""
     return {
         **{name: _acls(spec, topics, group) for name, spec in SERVICES.items()},
         OPERATOR: [

@@ -139,7 +139,7 @@ def ago(moved: datetime | None, now: datetime) -> str:
 
 
 def duration(milliseconds: float | None) -> str:
-    """As in "58 ms", "1.2 s", "3 min"; a dash for none."""
+    """Writes milliseconds as in "58 ms", "1.2 s", "3 min"; a dash for none."""
     if milliseconds is None:
         return "–"
     if milliseconds < 1_000:

@@ -57,7 +57,7 @@ class ErasureGate(ReadinessGate):
         self._left: Sequence[LedgerEntry] | None = None
 
     def check(self) -> None:
-        """For workers: raises Unavailable until every destroyed key is destroyed again."""
+        """Lets workers wait: raises Unavailable until every destroyed key is destroyed again."""
         if not self._keys_gone.wait(_PATIENCE_SECONDS):
             raise Unavailable("the ledger of erasures has not been read yet")
 
@@ -152,7 +152,7 @@ def check_destroyed(database: Database[Document], ids: Sequence[str]) -> None:
 
 
 def existing(database: Database[Document], ids: Sequence[str]) -> Iterator[str]:
-    """Those of these keys that are there, destroyed or not. Raises Unavailable."""
+    """Finds those of these keys that are there, destroyed or not. Raises Unavailable."""
     for batch in _batches(ids):
         with translated():
             yield from [each["_id"] for each in database[KEYS].find({"_id": {"$in": batch}}, {"_id": 1})]

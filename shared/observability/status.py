@@ -142,7 +142,7 @@ class Status:
         ]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON, except that times are still datetimes."""
+        """The status for JSON, except that times are still datetimes."""
         latency = {service: asdict(found) for service, found in self.latency.items()}
         fields = {name: value for name, value in asdict(self).items() if name != "beats"}
         return {"lag": self.lag, "latency": latency, "workers": [asdict(w) for w in self.workers], **fields}

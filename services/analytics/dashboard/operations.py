@@ -99,7 +99,8 @@ def add_operations(
     )
     @needs(METRICS_READ, purpose=INTERNAL)
     def get_operations() -> Any:
-        """Of the whole installation. `versions`: by service, which is live and which is being built."""
+        """The state of the whole installation. `versions` has for each service which one is live and which is
+        being built."""
         status = readings.read()
         return json_response({**status.as_dict(), "versions": versions(status)})
 

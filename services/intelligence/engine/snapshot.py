@@ -102,7 +102,8 @@ class Snapshot:
         return SnapshotFigures(nodes, self._described(communities, shown), modularity)
 
     def pagerank(self) -> Floats:
-        """Of consumers, then providers (Page, Brin, Motwani, Winograd 1999), over relationships as undirected."""
+        """The rank of consumers, then of providers (Page, Brin, Motwani, Winograd 1999), over relationships as
+        undirected."""
         count, total = len(self.consumer_ids), len(self.consumer_ids) + len(self.provider_ids)
         if not total:
             return np.zeros(0)
@@ -167,7 +168,7 @@ class Snapshot:
 def _first(
     ids: tuple[str, ...], communities: NDArray[np.int64], inside: NDArray[np.int64], shown: int
 ) -> dict[int, tuple[tuple[str, int], ...]]:
-    """For each community its members with the most relationships inside; equal ones by id."""
+    """The members of each community with the most relationships inside; equal ones by id."""
     order = np.lexsort((np.arange(len(ids)), -inside, communities))
     bounds = np.flatnonzero(np.diff(communities[order], prepend=-1))
     ends = np.append(bounds[1:], len(order))[: len(bounds)]

@@ -130,7 +130,7 @@ class Features:
         return self._known_to(carriers, cosines)
 
     def _known_to(self, carriers: Ints, amounts: Floats) -> tuple[Floats, bool]:
-        """For each provider the sum of the amounts of those of some consumers who know it."""
+        """The sum, for each provider, of the amounts of those of some consumers who know it."""
         rows, names = self.graph.rows["consumer"], self.graph.names
         most = 2 * self.graph.budget
         total = int(rows.length[carriers].sum(dtype=np.int64))
@@ -182,7 +182,7 @@ def _some(known: Ints, names: Names) -> tuple[Ints, bool]:
 
 
 def _logarithm(scores: Floats, known: Ints) -> Floats:
-    """Of a score, relative to the consumer's best among those it does not know."""
+    """The logarithm of a score, relative to the consumer's best among those it does not know."""
     others = scores.copy()
     others[known] = 0
     top = float(np.nan_to_num(others).max(initial=0.0))
