@@ -1,6 +1,6 @@
 # Two images: `kith`, every service and the command, and `gateway`, which gives the workers of a service that
 # runs more than once one address. Nothing here needs BuildKit, so that docker-compose 1.29 builds it, too.
-# `make images` writes images.env, which names these by digest instead.
+# `make images` writes into .env and deploy/.env, which name these by digest instead.
 ARG DEBIAN_IMAGE=debian:bookworm-slim
 ARG PYTHON_IMAGE=python:3.11-slim
 
@@ -8,10 +8,10 @@ FROM ${DEBIAN_IMAGE} AS gateway
 RUN apt-get update -qq \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx \
     && rm -rf /var/lib/apt/lists/*
-COPY deploy/gateway/nginx.conf deploy/gateway/problems.conf /etc/nginx/
+COPY deploy/gateway/nginx.conf deploy/gateway/problems.conf deploy/gateway/start.sh /etc/nginx/
 USER www-data
 EXPOSE 8701 8702 8703 8704 8705 8706 8707 8708 8709 8710 8711
-CMD ["nginx", "-g", "daemon off;"]
+CMD ["sh", "/etc/nginx/start.sh", "-g", "daemon off;"]
 
 
 FROM ${PYTHON_IMAGE} AS build

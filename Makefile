@@ -5,6 +5,8 @@ PYTHON ?= python3
 # The machine's uv, else one of the project's own.
 UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := $(UV) run --frozen
+# Images for containers often set it, and a test's hundreds of processes would compile three thousand modules anew each.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test check tests contract contract-1 contract-2 unit e2e browser fault-1 fault-2 bench soak audit format up docs docs-serve \
 	reference pictures hooks pins images
@@ -98,8 +100,8 @@ audit: setup ## Look for known weaknesses in the locked packages.
 pins: setup ## Write the hashes of all that is fetched: Kafka's jars, mongod, uv, a peer of the bench.
 	$(RUN) python -m tools.pins
 
-# Needs Docker and the images' registry. docker-compose --env-file images.env up takes exactly these.
-images: setup ## Write images.env: the images by digest, as their registry serves them now.
+# Needs Docker and the images' registry. docker-compose reads both files by itself.
+images: setup ## Write the images into .env and deploy/.env by digest, as their registry serves them now.
 	$(RUN) python -m tools.pins.images
 
 format: setup ## Put formatting right.

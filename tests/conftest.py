@@ -3,7 +3,6 @@
 import gc
 import os
 import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from shared.local.processes import free_ports
 from shared.local.servers import Servers
 from shared.mongo.store import connect
 from shared.settings import Settings
+from tests.support.databases import fresh_database, fresh_name
 
 # A shared machine stalls now and then; neither is a slow example a failure, nor are slow draws.
 hypothesis_settings.register_profile("kith", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -117,22 +117,22 @@ def cassandra_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cassand
 @pytest.fixture
 def mongo_database(servers: Addresses) -> Iterator[Database[dict[str, Any]]]:
     """A database of its own, dropped at the end."""
-    with connect(servers.mongo) as client:
-        database = client[f"test-{uuid.uuid4().hex[:12]}"]
+    with fresh_database(servers) as database:
         yield database
-        client.drop_database(database.name)
 
 
 @contextmanager
 def own_settings(servers: Addresses, **more: Any) -> Iterator[Settings]:
     """Settings with a topic prefix, a group and a database of their own, two partitions, and for each service any
     free port. ``more`` is added to them. The database is dropped at the end; topics are not made."""
-    name = f"test-{uuid.uuid4().hex[:12]}"
+    name = fresh_name()
     ports = {f"{service}_port": 0 for service in SERVICES}
     own = {"topic_prefix": name, "group": name, "database": name, "partitions": 2, "session_timeout_ms": 6_000}
-    yield Settings(**{"kafka": servers.kafka, "mongo": servers.mongo, **ports, **own, **more})
-    with connect(servers.mongo) as client:
-        client.drop_database(name)
+    try:
+        yield Settings(**{"kafka": servers.kafka, "mongo": servers.mongo, **ports, **own, **more})
+    finally:
+        with connect(servers.mongo) as client:
+            client.drop_database(name)
 
 
 @pytest.fixture

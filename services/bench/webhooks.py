@@ -18,9 +18,9 @@ from services.bench.http import Connection
 from services.bench.procfs import megabytes, tree
 from services.bench.servers import BenchServers
 from services.webhooks.deliveries import DELIVERIES, lane_id
-from services.webhooks.endpoints import Endpoints
 from services.webhooks.log_reader import LogReader
-from services.webhooks.rendering import Renderer
+from services.webhooks.management.endpoints import Endpoints
+from services.webhooks.messages.rendering import Renderer
 from services.webhooks.schema import BESIDE, COLLECTIONS
 from shared.contracts.topics import Topics
 from shared.kafka.topics_admin import ensure_topics

@@ -28,6 +28,7 @@ def run(settings: Settings) -> None:
         measures = MeasureServices(
             _address(settings.exports_analytics, settings.host, settings.analytics_port),
             _address(settings.exports_relations, settings.host, settings.relations_port),
+            settings.measure_seconds,
         )
         app = create_app(
             Exports(service.database, decryptor(service.vault)),

@@ -18,8 +18,8 @@ from shared.contracts.errors import Unavailable
 from shared.http.problems.kind import ProblemType
 from shared.http.problems.lookup import of_uri
 
-#: A measure has 25 s of MongoDB's time, and may wait for others.
-TIMEOUT_SECONDS = 60.0
+#: Beyond the computing itself: a measure has 25 s of MongoDB's time before it, and may wait for others.
+_BESIDE_SECONDS = 60.0
 _FILTERS = frozenset({"kind", "category", "provider_id"})
 
 
@@ -45,8 +45,10 @@ class MeasureServices:
     """The services that have measures. If both have one, relations answers queries with a kind, a category or a
     provider, which need its facts; analytics, which is faster, answers all others."""
 
-    def __init__(self, analytics: str, relations: str) -> None:
-        """Their addresses, without a slash at the end."""
+    def __init__(self, analytics: str, relations: str, measure_seconds: float) -> None:
+        """Their addresses, without a slash at the end, and how long they compute one measure at most."""
+        #: So that it is their own bound that ends a measure, and says so.
+        self.timeout_seconds = measure_seconds + _BESIDE_SECONDS
         self._analytics = analytics
         self._relations = relations
         self._documents: dict[str, Mapping[str, Any]] = {}
@@ -83,7 +85,7 @@ class MeasureServices:
     def _ask(self, address: str, headers: Mapping[str, str]) -> dict[str, Any]:
         request = urllib.request.Request(address, headers=dict(headers))
         try:
-            with self._opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
+            with self._opener.open(request, timeout=self.timeout_seconds) as answer:
                 found: dict[str, Any] = json.load(answer)
                 return found
         except urllib.error.HTTPError as error:

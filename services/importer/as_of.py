@@ -20,11 +20,12 @@ _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUV"
 @dataclass(frozen=True, slots=True)
 class Moment:
     """``time``, its ``origin`` in words, and ``sequence``, which orders the events of one time: the row's
-    number is added to it."""
+    number is added to it. A row that says itself when it was changed counts as not older than ``least``."""
 
     time: datetime
     origin: str
     sequence: str
+    least: datetime = EPOCH
 
     def of_row(self, number: int) -> str:
         """The CloudEvents attribute ``sequence`` of a row. Among events of one time, the later file wins, then the
@@ -38,12 +39,18 @@ def moments(
     """The moment of each source, by name. ``given`` applies to all. Raises MappingError for a moment in the
     future: its events would outrank all others for ever."""
     found: dict[str, tuple[datetime, str]] = {}
+    least: dict[str, datetime] = {}
     for source in sorted(mapping.source, key=lambda source: source.type in _UNDOES):
         time, origin = _moment(source, given)
-        if source.as_of is None and given is None:
-            for other in mapping.source:
-                if other.type == _UNDOES.get(source.type) and found[other.name][0] > time:
-                    time, origin = found[other.name]
+        undone = [other for other in mapping.source if other.type == _UNDOES.get(source.type)]
+        for other in undone:
+            if found[other.name][0] > time:
+                time, origin = found[other.name]
+        # What undoes a row that does not say when it was changed, says so as of the file of that row: at its own
+        # time, it would lose against it.
+        least[source.name] = max(
+            (found[other.name][0] for other in undone if other.changed is None), default=EPOCH
+        )
         if time - arrived > ahead:
             raise MappingError(f"{source.path}: {origin}, {time.isoformat()}, is in the future: state as_of")
         if time < EPOCH:
@@ -55,6 +62,7 @@ def moments(
             *found[source.name],
             f"{_base32(microseconds(found[source.name][0]), 11)}-{corrected}-"
             f"{int(source.type in _UNDOES)}{_base32(number, 2)}",
+            least[source.name],
         )
         for number, source in enumerate(mapping.source)
     }

@@ -48,7 +48,7 @@ def capture_command(
         Path | None,
         typer.Option(
             help="File to which rejected changes are added with their reasons, JSON lines. Default: beside the "
-            "mapping, MAPPING.rejected.jsonl.",
+            "mapping, MAPPING.rejected.jsonl. A dry run writes one of its own, dry-run-….",
             show_default=False,
         ),
     ] = None,
@@ -86,18 +86,23 @@ def capture_command(
     from services.importer.capture import Captured
     from services.importer.changes import Translator
     from services.importer.mapping import load
+    from services.importer.rejects import refuse_inputs
     from services.importer.times import to_time
     from services.importer.values import BadValue
     from shared.contracts.events import EPOCH
 
     settings = read_settings()
     rejected_to = rejects or mapping.with_suffix(".rejected.jsonl")
+    if dry_run:
+        # The file of the runs that count is all that says what they rejected.
+        rejected_to = rejected_to.with_name(f"dry-run-{rejected_to.name}")
     try:
         snapshots = EPOCH if as_of is None else datetime.fromisoformat(to_time(as_of))
     except BadValue as error:
         raise typer.BadParameter(f"{as_of!r} {error}", param_hint="--as-of") from None
     report = Captured()
     try:
+        refuse_inputs(rejected_to, [mapping])
         translate = Translator(load(mapping), snapshots)
         session = _Session(settings, topic, name or mapping.stem, rejected_to, translate, report, dry_run, new)
         session.follow() if follow else session.run()
@@ -135,7 +140,7 @@ class _Session:
             nullcontext() if dry else open_vault(settings) as vault,
             nullcontext() if dry else closing(kafka_publisher(settings)) as publisher,
             closing(change_log(settings, f"capture.{self.name}", self.topics, self.new)) as log,
-            Rejects(self.rejects, added=True) as rejects,
+            Rejects(self.rejects, added=not dry) as rejects,
             _Line(self.report) as line,
         ):
             capture = Capture(

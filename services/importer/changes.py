@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from services.importer.as_of import Moment
 from services.importer.convert import Converter
 from services.importer.envelope import Change
-from services.importer.envelope_values import Unchanged
+from services.importer.envelope_values import Unchanged, is_filling, opened, stored_in
 from services.importer.fields import FieldSpec
 from services.importer.mapping import Mapping, MappingError, Source
 from services.importer.row import Fields, Row
@@ -134,11 +134,16 @@ class _Maker:
     def __init__(self, source: Source) -> None:
         self.source = source
         self._converters: dict[frozenset[str], Converter] = {}
+        #: Columns in which the mapping looks for fields, or which it takes as an object.
+        self._objects = {column.partition(".")[0] for column in source.columns_used() if "." in column}
+        self._objects |= {
+            spec.column for path, spec in source.fields.items() if path in CONTAINERS and spec.column
+        }
 
     def event(self, row: Fields, version: dict[str, str]) -> Event:
         """Raises InvalidEvent."""
         left_out = self._unchanged(row)
-        event = self._converter(left_out)(Row(0, row))
+        event = self._converter(left_out)(Row(0, self._opened(row)))
         fields = event.model_dump(mode="json", exclude_none=True)
         fields.pop("sequence", None)
         if self.source.type in _PROFILES:
@@ -153,7 +158,14 @@ class _Maker:
         return frozenset(
             path
             for path, spec in self.source.fields.items()
-            if path not in needed_of(self.source.type) and columns.intersection(spec.columns_used())
+            if path not in needed_of(self.source.type)
+            and any(stored_in(column, row) in columns for column in spec.columns_used())
+        )
+
+    def _opened(self, row: Fields) -> Fields:
+        """The row with the objects in it that Debezium writes as text: json and jsonb."""
+        return (
+            {**row, **{name: opened(row[name]) for name in self._objects & row.keys()}} if self._objects else row
         )
 
     def _converter(self, left_out: frozenset[str]) -> Converter:
@@ -188,8 +200,12 @@ class _Undo(_Maker):
     def check(self, change: Change) -> None:
         """Raise InvalidEvent if the row does not name what it was about. Debezium fills columns that Postgres did
         not log with null, or with zero where null is not allowed."""
-        for column in sorted(self._columns - (change.key or {}).keys()):
-            if not change.row.get(column):
+        key = (change.key or {}).keys()
+        # A row in which nothing else says anything is one that Postgres did not log, and 0 is nobody's number.
+        logged = not all(is_filling(value) for name, value in change.row.items() if name not in key)
+        for column in sorted(self._columns - key):
+            value = change.row.get(stored_in(column, change.row))
+            if value is None or (is_filling(value) and not logged):
                 raise InvalidEvent(
                     "invalid",
                     f"the deleted row does not hold the column {column}: set REPLICA IDENTITY FULL for the table",
@@ -209,7 +225,14 @@ class _Table(_Maker):
             )
         if source.collect:
             raise MappingError(f"[[source]] {source.name}: collect: reads a file, and capture reads none")
-        self._called = {nfc(name) for name in (source.table, source.name) if name}
+        if source.type in _PROFILES and (whole := CONTAINERS.intersection(source.fields)):
+            raise MappingError(
+                f"[[source]] {source.name}: fields.{min(whole)}: name its fields one by one, as in "
+                f'{min(whole)}.name = "column.name": of a whole object, capture cannot tell which are removed'
+            )
+        # The name of a captured table is a label. That of a file is all that says which table it was.
+        names = (source.table,) if source.format == "debezium" else (source.table, source.name)
+        self._called = {nfc(name) for name in names if name}
         self.undo: _Undo | None = None
         self.names: frozenset[str] | None = None
         if source.type in _UNDOING:
@@ -221,7 +244,8 @@ class _Table(_Maker):
             self.undo = _Undo(source, self.names)
 
     def is_of(self, table: str) -> bool:
-        """Whether the source is about a table: by its whole name, or by the part without the schema."""
+        """Whether the source is about a table: by its whole name, or by the part without the schema if it names
+        none."""
         return not self._called.isdisjoint({nfc(table), nfc(table.rpartition(".")[2])})
 
     def key_names(self, change: Change) -> bool:

@@ -1,5 +1,6 @@
 """Converts a row to an event by a mapping. Pure, apart from the count of equal rows that an identity keeps."""
 
+from datetime import datetime
 from typing import Any
 
 from services.importer.as_of import Moment
@@ -40,6 +41,7 @@ class Converter:
         # Two equal rows are two facts if facts have no other identity; otherwise they are one.
         self._is_fact = self._occurs and "relation_id" not in source.fields
         self._identity = Identity(source.name, counted=self._is_fact)
+        self._raised = 0
 
     @property
     def respelled_facts(self) -> int:
@@ -48,14 +50,24 @@ class Converter:
 
     def notes(self) -> list[str]:
         """What may not be meant in the rows that were read."""
-        return list(dict.fromkeys(note for reader in self._readers for note in reader.notes()))
+        notes = [note for reader in self._readers for note in reader.notes()]
+        if self._raised:
+            least = self._moment.least.isoformat()
+            notes.append(
+                f"{self._raised:,} rows say that they were changed before {least}, and count as of then, as "
+                "what they undo does"
+            )
+        return list(dict.fromkeys(notes))
 
     def __call__(self, row: Row) -> Event:
         """The event of a row. Raises InvalidEvent with the field at fault, quoting no value."""
         fields = {**self._envelope, "sequence": self._moment.of_row(row.number)}
         fields["id"] = _PENDING if self._id is None else _read("id", self._id, row.fields)
+        changed = None
         if self._changed is not None:
-            fields["time"] = _stated("changed", self._changed, row.fields)
+            changed = datetime.fromisoformat(_stated("changed", self._changed, row.fields))
+            self._raised += changed < self._moment.least
+            fields["time"] = max(changed, self._moment.least).isoformat()
         data: dict[str, Any] = {}
         for container, name, reader in self._fields:
             value = _read(f"data.{container}.{name}" if container else f"data.{name}", reader, row.fields)
@@ -69,14 +81,14 @@ class Converter:
             data["relation_id"] = fields["id"]
         fields["data"] = data
         event = decode_fields({name: value for name, value in fields.items() if value is not None})
-        return self._named(event) if self._id is None else event
+        return self._named(event, changed) if self._id is None else event
 
-    def _named(self, event: Event) -> Event:
+    def _named(self, event: Event, changed: datetime | None) -> Event:
         values = event.data.model_dump(mode="json", exclude_none=True)
         if self._is_fact:
             del values["relation_id"]
-        elif self._changed is not None:
-            values["changed"] = event.time.isoformat()
+        elif changed is not None:
+            values["changed"] = changed.isoformat()
         id = self._identity(values)
         data = event.data.model_copy(update={"relation_id": id}) if self._is_fact else event.data
         return event.model_copy(update={"id": id, "data": data})

@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from services.importer.envelope_values import plain_row
 from services.importer.json_rows import NotJson, read_json
 from services.importer.row import Fields
 from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import END, EPOCH
 from shared.runtime.protocols import Headers
 
 _OPERATIONS = frozenset({"c", "u", "d", "r"})
 _LSNS = range(2**64)
-_MILLISECONDS = range(1, 2**53)
+_MILLISECONDS = range(1, (END - EPOCH) // timedelta(milliseconds=1))
 #: Debezium's header of a deletion that is the first half of an update of the primary key.
 _NEW_KEY = "__debezium.newkey"
 
@@ -53,7 +55,7 @@ def read_change(key: bytes | None, value: bytes | None, headers: Headers) -> Cha
             "is required: this is not Debezium's envelope (is a transform set that leaves only the row?)",
             "op",
         )
-    if operation not in _OPERATIONS:
+    if not isinstance(operation, str) or operation not in _OPERATIONS:
         raise InvalidEvent("invalid", "is not c, u, d or r: such a change names no row", "op")
     source = payload.get("source")
     if not isinstance(source, dict):

@@ -7,12 +7,18 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from services.importer.json_rows import NotJson, read_json
 from services.importer.row import Fields
 from services.importer.values import Unreadable
 
+_MARK = "__debezium_unavailable_value"
 #: What Debezium writes for a large value that a change has left as it was, and that Postgres therefore has not
-#: logged: as text, and as bytes in base64.
-_UNCHANGED = frozenset({"__debezium_unavailable_value", "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ=="})
+#: logged: as text, as bytes in base64, as an hstore in JSON. A list holds nothing but the mark as text, bytes or
+#: UUID (Java's UUID.nameUUIDFromBytes of it); or, of numbers, its bytes. An hstore as an
+#: object has the mark as its name and value.
+_UNCHANGED = frozenset({_MARK, base64.b64encode(_MARK.encode()).decode(), f'{{"{_MARK}":"{_MARK}"}}'})
+_UNCHANGED_ITEMS = _UNCHANGED | {"b68a35a7-17ad-35b3-af2a-ae46edb4545a"}
+_UNCHANGED_WHOLE: tuple[Any, ...] = (list(_MARK.encode()), {_MARK: _MARK})
 
 
 class Unchanged(Unreadable):
@@ -33,6 +39,28 @@ def plain_row(row: Fields, schema: Any, part: str) -> Fields:
     return {name: _value(value, columns.get(name, {})) for name, value in row.items()}
 
 
+def stored_in(column: str, row: Fields) -> str:
+    """The column of the table in which the mapping's ``column`` is: of ``a.b``, a field of an object, ``a``."""
+    return column if column in row else column.partition(".")[0]
+
+
+def opened(value: Any) -> Any:
+    """The object in a column, also where it is the text of one: so Debezium writes json and jsonb."""
+    try:
+        found = read_json(value) if isinstance(value, str) else value
+    except NotJson as error:
+        return Unreadable("", f"is not a JSON object: {error}")
+    known = found is None or isinstance(found, dict | Unreadable)
+    return found if known else Unreadable("", "is not a JSON object")
+
+
+def is_filling(value: Any) -> bool:
+    """Whether a value may be what Debezium writes for a column that Postgres has not logged."""
+    if isinstance(value, str):
+        return value in ("", "{}", "[]") or value.startswith("1970-01-01")
+    return not value or (isinstance(value, date) and value.isoformat().startswith("1970-01-01"))
+
+
 def _columns(schema: Any, part: str) -> Mapping[str, Mapping[str, Any]]:
     """Column → its schema."""
     for field in _fields(schema):
@@ -47,7 +75,7 @@ def _fields(schema: Any) -> list[dict[str, Any]]:
 
 
 def _value(value: Any, schema: Mapping[str, Any]) -> Any:
-    if isinstance(value, str) and value in _UNCHANGED:
+    if _is_unchanged(value):
         return Unchanged()
     convert = _CONVERT.get(str(schema.get("name")))
     if value is None or convert is None:
@@ -56,6 +84,14 @@ def _value(value: Any, schema: Mapping[str, Any]) -> Any:
         return convert(value, schema)
     except (ValueError, TypeError, KeyError, OverflowError, ArithmeticError, binascii.Error):
         return Unreadable(repr(value), f"is no value of the type {schema['name']} that can be stored exactly")
+
+
+def _is_unchanged(value: Any) -> bool:
+    if isinstance(value, str):
+        return value in _UNCHANGED or (_MARK in value and "".join(value.split()) in _UNCHANGED)
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return _UNCHANGED_ITEMS.issuperset(value)
+    return value in _UNCHANGED_WHOLE
 
 
 def _since_1970(per_second: int) -> Callable[[Any, Mapping[str, Any]], datetime]:

@@ -82,7 +82,8 @@ class FieldSpec(BaseModel):
     )
     round: bool = Field(
         False,
-        description="Round to a whole number instead of rejecting the row; any number of decimals is allowed.",
+        description="Round to a whole number instead of rejecting the row; any number of decimals is allowed. A "
+        "float becomes the nearest one that can be stored.",
     )
     format: str | None = Field(
         None,

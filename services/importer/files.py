@@ -101,8 +101,9 @@ class File(Table):
     def _known_encoding(cls, value: str) -> str:
         try:
             name = codecs.lookup(value).name
-        except LookupError:
-            raise ValueError("is not a known encoding") from None
+            "".encode(name)  # rot13 and others are codecs, but none of text
+        except (LookupError, UnicodeError):
+            raise ValueError("is not a known encoding of text") from None
         return "utf-8-sig" if name == "utf-8" else name  # the same, but for a byte order mark at the start
 
     @model_validator(mode="after")

@@ -2,9 +2,12 @@
 
 import json
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
+#: Levels of objects and lists in a line. What handles a value calls itself once a level.
+_DEEPEST = 100
+_TOO_MUCH = "contains a number that is too long, or too deep a nesting"
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -20,6 +23,8 @@ def read_json(line: str | bytes) -> Any:
         value = json.loads(text, parse_float=_decimal, parse_constant=_refuse, object_pairs_hook=_object)
         if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False, default=str).encode()
+        if text.count("[") + text.count("{") > _DEEPEST and _is_deep(value):
+            raise NotJson(_TOO_MUCH)
         return value
     except NotJson:
         raise
@@ -30,13 +35,26 @@ def read_json(line: str | bytes) -> Any:
     except UnicodeEncodeError:
         raise NotJson("contains half of a surrogate pair") from None
     except (ValueError, RecursionError):
-        raise NotJson("contains a number that is too long, or too deep a nesting") from None
+        raise NotJson(_TOO_MUCH) from None
 
 
 def _decimal(text: str) -> Decimal:
     if len(text) > 400:
         raise NotJson("contains a number that is too long")
-    return Decimal(text)
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise NotJson("contains a number whose exponent is too large") from None
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST):
+        parts = [
+            part.values() if isinstance(part, dict) else part for part in level if isinstance(part, dict | list)
+        ]
+        level = [each for part in parts for each in part]
+    return bool(level)
 
 
 def _refuse(_: str) -> NoReturn:

@@ -44,7 +44,8 @@ def to_decimal(value: Any, style: Style = PLAIN) -> Decimal:
     if isinstance(value, str):
         return _parsed(value, style)
     if isinstance(value, Decimal):
-        if value.is_finite() and abs(value) < 10**_LONGEST_NUMBER:
+        # Not by abs, which raises what few expect: it rounds, and some exponents have no place in its context.
+        if value.is_finite() and (not value or -_EXACT.prec < value.adjusted() < _LONGEST_NUMBER):
             return value
     elif isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**_LONGEST_NUMBER:
         return Decimal(value)

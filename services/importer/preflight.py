@@ -1,10 +1,15 @@
 """The checks before anything is published: the columns of every file, and the lists from other files."""
 
+from collections.abc import Callable
+from typing import Any
+
+from services.importer.lacking import Lacking
 from services.importer.mapping import Collect, MappingError, Source
-from services.importer.reading import lookup, present
-from services.importer.row import BadRow
+from services.importer.reading import lookup, missing_values, present
+from services.importer.row import BadRow, Row
 from services.importer.rows import open_rows
 from services.importer.values import BadValue, to_text
+from shared.contracts.errors import InvalidEvent
 from shared.contracts.spelling import nfc
 
 
@@ -33,18 +38,41 @@ def _check(file: Source | Collect, where: str, used: dict[str, str]) -> None:
                 raise MappingError(f'{where}{key}: {file.path.name} has no column "{column}", but {has}{hint}')
 
 
-def gather(file: Collect) -> dict[str, list[str]]:
-    """The lists of a ``[source.collect]``: key → distinct values in the file's order."""
-    missing = frozenset(file.missing)
+def gather(
+    file: Collect, where: str, reject: Callable[[Row | BadRow, InvalidEvent], None]
+) -> tuple[dict[str, list[str]], list[str]]:
+    """The lists of a ``[source.collect]``: key → distinct values in the file's order; and notes about the file.
+    ``where`` is its place in the mapping. A row that cannot be read is handed to ``reject``. Raises MappingError
+    if no row has one of the columns."""
+    missing = missing_values(file.missing)
     found: dict[str, dict[str, None]] = {}
+    rejected = 0
     with open_rows(file) as rows:
-        for row in rows.rows:
+        lacking = Lacking({file.key: "key", file.value: "value"} if rows.columns is None else {})
+        for row in lacking.watch(rows.rows):
             try:
                 if isinstance(row, BadRow):
-                    raise BadValue(row.detail)
-                key, value = (present(lookup(row.fields, name), missing) for name in (file.key, file.value))
+                    raise InvalidEvent(row.reason, row.detail, row.field)
+                key, value = (
+                    _text(row, column, part, missing)
+                    for column, part in ((file.key, "key"), (file.value, "value"))
+                )
                 if key is not None and value is not None:
-                    found.setdefault(nfc(to_text(key)), {})[to_text(value)] = None
-            except BadValue as error:
-                raise MappingError(f"{file.path}: row {row.number}: {error}") from None
-    return {key: list(values)[: file.limit] for key, values in found.items()}
+                    found.setdefault(nfc(key), {})[value] = None
+            except InvalidEvent as error:
+                rejected += 1
+                reject(row, error)
+        notes = [f"{file.path.name}: {note}" for note in rows.notes]
+    if faults := lacking.faults():
+        raise MappingError(f"{where}.{faults[0]}: {file.path.name}")
+    if rejected:
+        notes.append(f"{rejected:,} rows of {file.path.name} were rejected, so that lists may lack a value")
+    return {key: list(values)[: file.limit] for key, values in found.items()}, notes
+
+
+def _text(row: Row, column: str, part: str, missing: frozenset[Any]) -> str | None:
+    try:
+        value = present(lookup(row.fields, column), missing)
+        return None if value is None else to_text(value)
+    except BadValue as error:
+        raise InvalidEvent("invalid", f"{error} (column {column})", part) from None

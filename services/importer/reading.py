@@ -1,6 +1,6 @@
 """Reads one field's value from a row, by the steps that ``FieldSpec`` lists. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -12,11 +12,12 @@ from services.importer.times import instant, is_midnight, parse
 from services.importer.values import (
     BadValue,
     Unreadable,
-    check_digits,
     check_result,
     to_bool,
+    to_float,
     to_id,
     to_object,
+    to_personal,
     to_plain,
     to_text,
 )
@@ -50,15 +51,16 @@ class FieldReader:
         self._as_written = spec.type == "text"
         self._names = path in IDS
         self._identifies = path.startswith("personal.")
+        self._is_place = path.startswith("location.")
         self._spec = spec
         self._target = target
         self._kind = spec.kind(target)
         # Of the times that were read: all, those at midnight, and those of these that are another day in UTC.
         self._times = self._midnights = self._moved = 0
         self._zone = spec.timezone or source.timezone
-        self._source_missing = frozenset(source.missing)
+        self._source_missing = missing_values(source.missing)
         missing = source.missing if spec.missing is None else spec.missing
-        self._missing = frozenset(missing if spec.const is None else [])
+        self._missing = missing_values(missing if spec.const is None else [])
         self._strip = spec.strip + _WHITE_SPACE if spec.strip else None
         self._fold = str.casefold if spec.ignore_case else str
         self._map = None if spec.map is None else {nfc(self._fold(key)): to for key, to in spec.map.items()}
@@ -166,8 +168,8 @@ class FieldReader:
     def _text(self, value: Any) -> str:
         if self._names and not (self._as_written and isinstance(value, str)):
             return to_id(value)
-        if self._identifies and not self._as_written:
-            check_digits(value)
+        if self._identifies and not (self._as_written and isinstance(value, str)):
+            return to_personal(value)
         return to_text(value)
 
     def _number(self, value: Any, row: Fields) -> int | float | None:
@@ -181,7 +183,10 @@ class FieldReader:
             number = multiply(number, to_decimal(other, self._style._replace(decimals=None)))
         if factor != 1:
             number = multiply(number, factor)
-        return to_int(number, spec.round) if self._kind == "int" else float(number)
+        if self._kind == "int":
+            return to_int(number, spec.round)
+        # Places have more decimals than anybody can measure; the nearest number is the same place.
+        return float(number) if self._is_place or spec.round else to_float(number)
 
     def _scaled(self, row: Fields) -> tuple[Style, Decimal]:
         """The notation and the factor of a row's number."""
@@ -234,20 +239,28 @@ def lookup(row: Fields, column: str) -> Any:
         return row.get(column)
     value: Any = row
     for part in column.split("."):
+        if isinstance(value, Unreadable):
+            return value
         if not isinstance(value, dict):
             return None
         value = value.get(part)
     return value
 
 
+def missing_values(stated: Iterable[Any]) -> frozenset[Any]:
+    """The values of ``missing`` as ``present`` takes them: text in NFC."""
+    return frozenset(nfc(value) if isinstance(value, str) else value for value in stated)
+
+
 def present(value: Any, missing: frozenset[Any], strip: str | None = None) -> Any:
-    """The value, text stripped of white space (or of ``strip``); None if it is missing."""
+    """The value, text stripped of white space (or of ``strip``); None if it is missing, in whatever spelling."""
     if isinstance(value, Unreadable):
-        if value.text and value.text in missing:
+        if value.text and nfc(value.text) in missing:
             return None
         raise BadValue(value.detail)
     if isinstance(value, str):
         value = value.strip(strip)
-    elif isinstance(value, list | dict | bool):
+        return None if nfc(value) in missing else value
+    if isinstance(value, list | dict | bool):
         return value
     return None if value in missing else value

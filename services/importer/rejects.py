@@ -2,9 +2,12 @@
 
 import json
 import os
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from tempfile import mkstemp
 from types import TracebackType
 from typing import IO, Any
 
@@ -13,17 +16,20 @@ from shared.contracts.errors import ConfigurationError, InvalidEvent
 
 
 class Rejects:
-    """JSON lines of ``source, number, reason, field, detail, row``; they replace those of an earlier run, or with
-    ``added`` follow them.
+    """JSON lines of ``source, number, reason, field, detail, row``; they replace those of an earlier run at the
+    end, or with ``added`` follow them.
 
-    The file is created when the first row is rejected. Only its owner may read it: it quotes rows, personal data
-    included.
+    A file is created when the first row is rejected. Only its owner may read it: it quotes rows, personal data
+    included. After an error without a rejected row, the file of the earlier run is left. What is no file, as
+    /dev/null, is written into.
     """
 
     def __init__(self, path: Path, *, added: bool = False) -> None:
         self._path = path
         self._added = added
         self._file: IO[bytes] | None = None
+        #: Where the lines are until the end, if not in the file.
+        self._draft: Path | None = None
 
     def add(self, source: str, row: Row | BadRow, error: InvalidEvent) -> None:
         if self._file is None:
@@ -48,25 +54,48 @@ class Rejects:
 
     def _open(self) -> IO[bytes]:
         try:
-            self._path.touch(mode=0o600)
-            return self._path.open("ab" if self._added else "wb")
+            if self._added or self._is_special():
+                self._path.touch(mode=0o600)
+                return self._path.open("ab")
+            handle, name = mkstemp(".jsonl", f".{self._path.name[:40]}.", self._path.parent)
+            self._draft = Path(name)
+            return os.fdopen(handle, "wb")
         except OSError as error:
             raise ConfigurationError(f"{self._path}: cannot be written: {error.strerror}") from None
 
     def __enter__(self) -> "Rejects":
-        if self._added:
-            return self
-        try:
-            self._path.unlink(missing_ok=True)
-        except OSError as error:
-            raise ConfigurationError(f"{self._path}: cannot be replaced: {error.strerror}") from None
+        # What would fail at the end is said before anything is published.
+        if self._path.is_dir():
+            raise ConfigurationError(f"{self._path}: cannot be written: is a folder")
+        if not self._added and self._path.is_file() and not os.access(self._path.parent, os.W_OK):
+            raise ConfigurationError(f"{self._path}: cannot be replaced: its folder may not be changed")
         return self
+
+    def _is_special(self) -> bool:
+        return self._path.exists() and not self._path.is_file()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._file is not None:
             self._file.close()
+        if self._added:
+            return
+        try:
+            if self._draft is not None:
+                self._draft.replace(self._path)
+            elif kind is None and self._file is None and not self._is_special():
+                self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"{self._path}: cannot be replaced: {error.strerror}") from None
+
+
+def refuse_inputs(rejects: Path, inputs: Iterable[Path]) -> None:
+    """Raise ConfigurationError if the file for the rejected rows is one of the files that are read."""
+    for path in inputs:
+        with suppress(OSError):
+            if rejects.samefile(path):
+                raise ConfigurationError(f"{rejects}: is read, and cannot be the file for rejected rows as well")
 
 
 def _shown(value: Any) -> str:

@@ -8,11 +8,15 @@ from typing import Protocol
 from services.importer.as_of import Moment, moments
 from services.importer.batch import Batch, Clock
 from services.importer.convert import Converter
+from services.importer.lacking import Lacking
 from services.importer.mapping import Mapping, Source
 from services.importer.preflight import check_columns, gather
-from services.importer.rejects import Rejects
+from services.importer.reading import Collected
+from services.importer.rejects import Rejects, refuse_inputs
+from services.importer.row import BadRow, Row
 from services.importer.rows import open_rows
 from services.importer.window import BATCH_EVENTS, Window
+from shared.contracts.errors import InvalidEvent
 from shared.contracts.topics import Topics
 from shared.runtime.protocols import Publisher
 from shared.vault.keys import Vault
@@ -29,7 +33,8 @@ class Progress(Protocol):
 @dataclass(slots=True)
 class Counts:
     """The rows of one source: ``read == accepted + rejected``. ``moment`` is the version of its events, unless a
-    column contains the time of each row's last change (``changed``)."""
+    column contains the time of each row's last change (``changed``). Rejected rows of its ``collect`` files are
+    counted, too."""
 
     source: str
     moment: Moment
@@ -79,36 +84,56 @@ def run(
     there is no file. Raises MappingError before anything is published if a file or a column is missing, and
     Unavailable if Kafka is: running the same import again is then safe and completes it.
     """
+    inputs = [file.path for source in mapping.source for file in (source, *source.collect.values())]
+    refuse_inputs(rejects, [path, *inputs])
     for source in mapping.source:
         check_columns(source)
     moment_of = moments(mapping, path, as_of, clock.arrived, clock.most_ahead)
     report = Report()
     with Rejects(rejects) as rejected, Window(publisher) as window:
-        for source in mapping.source:
-            counts = Counts(source.name, moment_of[source.name], source.changed is not None)
-            report.sources.append(counts)
-            batch = Batch(topics, clock, counts, rejected, window, vault)
-            _import(source, batch, window, counts, progress)
+        report.sources += [
+            Counts(source.name, moment_of[source.name], source.changed is not None) for source in mapping.source
+        ]
+        # All lists before the first event: a fault of one of their files ends the import with nothing published.
+        lists = [
+            _collected(source, counts, rejected)
+            for source, counts in zip(mapping.source, report.sources, strict=True)
+        ]
+        for source, counts, collected in zip(mapping.source, report.sources, lists, strict=True):
+            convert = Converter(source, collected, counts.moment)
+            with open_rows(source) as rows:
+                lacking = Lacking(source.columns_used() if rows.columns is None else {})
+                if progress:
+                    progress.begin(source.name, rows.size)
+                batch = Batch(topics, clock, counts, rejected, window, vault)
+                for row in lacking.watch(rows.rows):
+                    batch.take(row, convert)
+                    if counts.read % BATCH_EVENTS == 0:
+                        batch.pass_on()
+                        if progress:
+                            progress.advance(rows.position(), counts.read, counts.rejected)
+                batch.pass_on()
+                window.flush()
+                counts.notes += [*rows.notes, *lacking.faults(), *convert.notes()]
+                counts.notes += _respelled(convert.respelled_facts)
+                if progress:
+                    progress.advance(rows.position(), counts.read, counts.rejected)
     return report
 
 
-def _import(source: Source, batch: Batch, window: Window, counts: Counts, progress: Progress | None) -> None:
-    """Convert the rows of a source and pass them on in batches."""
-    convert = Converter(source, {name: gather(file) for name, file in source.collect.items()}, counts.moment)
-    with open_rows(source) as rows:
-        if progress:
-            progress.begin(source.name, rows.size)
-        for row in rows.rows:
-            batch.take(row, convert)
-            if counts.read % BATCH_EVENTS == 0:
-                batch.pass_on()
-                if progress:
-                    progress.advance(rows.position(), counts.read, counts.rejected)
-        batch.pass_on()
-        window.flush()
-        counts.notes = [*rows.notes, *convert.notes(), *_respelled(convert.respelled_facts)]
-        if progress:
-            progress.advance(rows.position(), counts.read, counts.rejected)
+def _collected(source: Source, counts: Counts, rejected: Rejects) -> Collected:
+    """The lists of a source's other files. Their rejected rows count as rows of the source."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, file in source.collect.items():
+
+        def reject(row: Row | BadRow, error: InvalidEvent, part: str = f"{source.name}.collect.{name}") -> None:
+            counts.read += 1
+            counts.rejected += 1
+            rejected.add(part, row, error)
+
+        found[name], notes = gather(file, f"[[source]] {source.name}: collect.{name}", reject)
+        counts.notes += notes
+    return found
 
 
 def _respelled(facts: int) -> list[str]:

@@ -7,6 +7,9 @@ from typing import Any
 
 _TRUE = frozenset({"true", "t", "yes", "y", "1", "on"})
 _FALSE = frozenset({"false", "f", "no", "n", "0", "off"})
+_LONGEST = 400
+#: Below it, every whole number is a float of its own.
+_EXACT_FLOAT = 2.0**53
 _INT64 = range(-(2**63), 2**63)
 # A spreadsheet's notation of a long number: 4.91701E+11. Digits are lost.
 _SHORTENED = re.compile(r"[+-]?(?:\d+[.,]\d+[eE][+-]?\d+|\d+[eE][+-]\d+)", re.ASCII)
@@ -47,11 +50,35 @@ def to_text(value: Any) -> str:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float | Decimal):
+    if isinstance(value, float | Decimal):
+        return _in_full(Decimal(repr(value)) if isinstance(value, float) else value)
+    if isinstance(value, int):
         return str(value)
     if isinstance(value, date):
         return value.isoformat()
     raise BadValue("is neither text nor a number")
+
+
+def _in_full(number: Decimal) -> str:
+    """The digits of a number, without an exponent."""
+    _, digits, exponent = number.as_tuple()
+    if not isinstance(exponent, int) or not -_LONGEST <= exponent <= _LONGEST - len(digits):
+        raise BadValue("is a number that has too many digits for a text")
+    return format(number, "f")
+
+
+def to_personal(value: Any) -> str:
+    """Text that may be the number of a person, as of a telephone. A whole number that a program has stored as a
+    float has its digits. Rejects one that may have lost some."""
+    check_digits(value)
+    if isinstance(value, float | Decimal):
+        number = Decimal(repr(value)) if isinstance(value, float) else value
+        shortened = isinstance(value, Decimal) and "E" in str(value)
+        if not number.is_finite() or shortened or (isinstance(value, float) and abs(value) >= _EXACT_FLOAT):
+            raise BadValue("is a number with an exponent, and digits may be lost: write it as text")
+        if number == number.to_integral_value():
+            return str(int(number))
+    return to_text(value)
 
 
 def to_id(value: Any) -> str:

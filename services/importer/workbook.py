@@ -132,9 +132,11 @@ def _cells(sheet: Any, formulas: Any | None) -> Iterator[tuple[int, list[Any]]]:
         if number > _ROWS:
             raise ValueError("more rows than a sheet has")
         cells = [_value(cell) for cell in row]
+        # The result of a formula may be no text: then the cell says that it holds text.
+        empty = [cell.data_type == "str" for cell in row] if twins is not None else []
         if twins is not None:
             for n, twin in enumerate(next(twins, ())):
-                if n < len(cells) and cells[n] is None and twin.value is not None:
+                if n < len(cells) and cells[n] is None and twin.value is not None and not empty[n]:
                     cells[n] = Unreadable(
                         "", "holds a formula without its result: open the file in Excel and save it"
                     )

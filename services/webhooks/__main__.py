@@ -2,20 +2,20 @@
 
 from functools import partial
 
-from services.webhooks.addresses import networks
 from services.webhooks.api import create_app
 from services.webhooks.applications import Unreadable, served
-from services.webhooks.endpoints import Endpoints
-from services.webhooks.feed import Feed
-from services.webhooks.leases import Leases
+from services.webhooks.delivery.addresses import networks
+from services.webhooks.delivery.leases import Leases
+from services.webhooks.delivery.queue import Queue
+from services.webhooks.delivery.supervisor import Supervisor
+from services.webhooks.fanout.feed import Feed
 from services.webhooks.log_reader import LogReader
+from services.webhooks.management.endpoints import Endpoints
+from services.webhooks.messages.rendering import Renderer
 from services.webhooks.metrics import SenderMetrics
 from services.webhooks.projection import WebhooksProjection
-from services.webhooks.queue import Queue
-from services.webhooks.rendering import Renderer
+from services.webhooks.receipts.dispatcher import ReceiptDispatcher
 from services.webhooks.schema import BESIDE, COLLECTIONS
-from services.webhooks.sending import Sending
-from services.webhooks.telling import Telling
 from shared.access.apps.mongo import MongoApps
 from shared.erasure.ledger import Ledger
 from shared.runtime.clock import now
@@ -37,8 +37,9 @@ def run(settings: Settings) -> None:
         prepared = Prepared(database, {**COLLECTIONS, **BESIDE})
         renderer = Renderer(database, service.names("relations"), ledger.mode, vault)
         owner, apps, metrics = owner_name(), MongoApps(database), SenderMetrics(service.metrics)
+        dispatcher = ReceiptDispatcher(database, apps, metrics.waiting.set, partial(metrics.told, "given_up"))
         sending = service.background(
-            Sending(
+            Supervisor(
                 Queue(database, vault),
                 Leases(database, owner),
                 lambda reader: Feed(database, reader, topics),
@@ -48,9 +49,9 @@ def run(settings: Settings) -> None:
                 owner,
                 allowed,
                 # A delivery of an erased consumer must not be sent because the ledger is unread.
-                lambda: prepared.problems() or ledger.problems(),
-                partial(served, find=apps.find, unreadable=Unreadable(metrics.unreadable.set).note),
-                Telling(database, apps, metrics.waiting.set, partial(metrics.told, "given_up")).look,
+                ready=lambda: prepared.problems() or ledger.problems(),
+                served=partial(served, find=apps.find, unreadable=Unreadable(metrics.unreadable.set).note),
+                tell=dispatcher.look,
             )
         )
         app = create_app(

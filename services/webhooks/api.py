@@ -6,15 +6,23 @@ from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Response
 
-from services.webhooks import answers
-from services.webhooks.addresses import Network
 from services.webhooks.applications import application_of
-from services.webhooks.delivery_routes import add_delivery_routes
-from services.webhooks.endpoints import Endpoints, Made, TooMany
-from services.webhooks.managed import MISSING, EndpointName, Managed, beginning, manages, record, time_problem
-from services.webhooks.published import publish
-from services.webhooks.subscription import SCOPES
-from services.webhooks.urls import check_url
+from services.webhooks.delivery.addresses import Network
+from services.webhooks.delivery.urls import check_url
+from services.webhooks.fanout.subscription import SCOPES
+from services.webhooks.management import models
+from services.webhooks.management.delivery_routes import add_delivery_routes
+from services.webhooks.management.endpoints import Endpoints, Made, TooMany
+from services.webhooks.management.managed import (
+    MISSING,
+    EndpointName,
+    Managed,
+    beginning,
+    manages,
+    record,
+    time_problem,
+)
+from services.webhooks.management.openapi import publish
 from shared.access.app import guarded_app
 from shared.access.apps.model import is_app_id
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
@@ -70,13 +78,13 @@ def create_app(
     @app.post(
         "/v1/webhooks/endpoints",
         status_code=201,
-        response_model=answers.Endpoint,
+        response_model=models.Endpoint,
         responses=BODY_FAILURES
         | problems({409: "The tenant, or the credential, has as many endpoints as it may have."}),
     )
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def create(
-        stated: Annotated[answers.NewEndpoint, Body()], tenant: TenantOf, caller: CallerOf, access: AccessOf
+        stated: Annotated[models.NewEndpoint, Body()], tenant: TenantOf, caller: CallerOf, access: AccessOf
     ) -> Response:
         """Create an endpoint. The answer contains its secret, which is not shown again. Deliveries have the masks
         of the credential, and its purpose, if it is bound to one: then only credentials of this purpose, and those
@@ -104,7 +112,7 @@ def create_app(
             return problem(409, str(error))
         return _with_secret(managed.answer(made.endpoint, caller), made, 201)
 
-    @app.get("/v1/webhooks/endpoints", response_model=answers.EndpointList, responses=BODY_FAILURES)
+    @app.get("/v1/webhooks/endpoints", response_model=models.EndpointList, responses=BODY_FAILURES)
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def every(tenant: TenantOf, caller: CallerOf) -> Any:
         """The endpoints of the tenant: for a credential that is bound to a purpose, those of this purpose."""
@@ -112,7 +120,7 @@ def create_app(
         return json_response({"items": [managed.answer(each, caller) for each in found]})
 
     @app.get(
-        "/v1/webhooks/endpoints/{endpoint}", response_model=answers.Endpoint, responses=BODY_FAILURES | MISSING
+        "/v1/webhooks/endpoints/{endpoint}", response_model=models.Endpoint, responses=BODY_FAILURES | MISSING
     )
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def one(endpoint: EndpointName, _: TenantOf, caller: CallerOf) -> Any:
@@ -121,13 +129,13 @@ def create_app(
 
     @app.patch(
         "/v1/webhooks/endpoints/{endpoint}",
-        response_model=answers.Endpoint,
+        response_model=models.Endpoint,
         responses=BODY_FAILURES | MISSING | CHANGED,
     )
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def change(
         endpoint: EndpointName,
-        stated: Annotated[answers.EndpointChange, Body()],
+        stated: Annotated[models.EndpointChange, Body()],
         _: TenantOf,
         caller: CallerOf,
         access: AccessOf,
@@ -135,7 +143,7 @@ def create_app(
         """Change an endpoint: members replace, null removes, others stay. It applies to what is enqueued from now
         on; url, template and headers also to what waits."""
         before = managed.find(caller, endpoint)
-        _permit_waiting(before, caller)
+        _permit_waiting(before, caller, endpoints.waiting_types)
         given = stated.model_dump(exclude_unset=True)
         for name in ("url", "types"):
             if name in given and given[name] is None:
@@ -162,7 +170,7 @@ def create_app(
 
     @app.post(
         "/v1/webhooks/endpoints/{endpoint}/secret",
-        response_model=answers.Endpoint,
+        response_model=models.Endpoint,
         responses=BODY_FAILURES | MISSING | CHANGED,
     )
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
@@ -171,7 +179,7 @@ def create_app(
         _: TenantOf,
         caller: CallerOf,
         access: AccessOf,
-        stated: Annotated[answers.Rotation, Body(default_factory=answers.Rotation)],
+        stated: Annotated[models.Rotation, Body(default_factory=models.Rotation)],
     ) -> Response:
         """Make a new secret. Deliveries are signed with the former one, too, until the overlap ends, and with
         those before it until theirs. An overlap of 0 ends all former secrets now."""
@@ -185,7 +193,7 @@ def create_app(
 
     @app.post(
         "/v1/webhooks/endpoints/{endpoint}/enable",
-        response_model=answers.Endpoint,
+        response_model=models.Endpoint,
         responses=BODY_FAILURES | MISSING | CHANGED,
     )
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
@@ -195,7 +203,7 @@ def create_app(
 
     @app.post(
         "/v1/webhooks/endpoints/{endpoint}/disable",
-        response_model=answers.Endpoint,
+        response_model=models.Endpoint,
         responses=BODY_FAILURES | MISSING | CHANGED,
     )
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
@@ -207,7 +215,7 @@ def create_app(
     return app
 
 
-def _permit(stated: answers.EndpointChange, caller: Caller, types: Sequence[str]) -> None:
+def _permit(stated: models.EndpointChange, caller: Caller, types: Sequence[str]) -> None:
     """Raises Denied for an endpoint that would get, or search, what the caller may not see."""
     for type in types:
         if type in SCOPES and not caller.may(SCOPES[type]):
@@ -225,11 +233,15 @@ def _permit(stated: answers.EndpointChange, caller: Caller, types: Sequence[str]
         raise forbidden(CONSUMERS_READ)
 
 
-def _permit_waiting(endpoint: Document, caller: Caller) -> None:
-    """Raises Denied for an endpoint whose deliveries, also those that wait, were chosen by what is hidden from the
-    caller, who could have them sent elsewhere."""
+def _permit_waiting(endpoint: Document, caller: Caller, waiting_types: Callable[[Document], set[str]]) -> None:
+    """Raises Denied for an endpoint whose deliveries, also those that wait, are of types that the caller may not
+    read, or were chosen by what is hidden from the caller, who could have them sent elsewhere."""
     if caller.key == application_of(endpoint):
-        return  # it has the masks of its application at any time
+        return  # it has the masks of its application at any time, and no change that this may not read
+    denied = {type for type, scope in SCOPES.items() if not caller.may(scope)}
+    # What waits may be of types that the endpoint had before.
+    if denied and (kept := denied & {*endpoint["types"]} or denied & waiting_types(endpoint)):
+        raise forbidden(SCOPES[min(kept)])
     if caller.masks and is_app_id(endpoint["created_by"]):
         # So it would not keep those of the caller.
         detail = (

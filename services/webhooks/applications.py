@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
-from services.webhooks.subscription import SCOPES
+from services.webhooks.fanout.subscription import SCOPES
 from shared.access.apps.model import App, is_app_id
 from shared.access.apps.store import UnreadableApp
 from shared.access.masks import hides
@@ -76,9 +76,10 @@ def served(
 ) -> list[Document]:
     """The endpoints as they are sent to now. One whose application may not have what it subscribes to
     (suspended, deleted, or without a scope) is ``only_told``: it gets what no application can be refused, and what
-    else is queued waits. ``pace`` is the rate at which the application may be sent to. ``find`` finds an
-    application, and may raise Unavailable. Those of an application that cannot be read (UnreadableApp) are left
-    out: nobody knows what they may have. ``unreadable`` is called with the ids of these."""
+    else is queued waits. ``pace`` is the rate at which the application may be sent to, ``scopes`` are those that
+    it has. ``find`` finds an application, and may raise Unavailable. Those of an application that cannot be read
+    (UnreadableApp) are left out: nobody knows what they may have. ``unreadable`` is called with the ids of
+    these."""
     owners = {id for each in endpoints if (id := application_of(each)) is not None}
     apps, unread = readable(sorted(owners), find)
     unreadable(unread)
@@ -92,7 +93,7 @@ def served(
         app = apps[id]
         now = narrowed(endpoint, () if app is None else app.masks)
         if app is not None:
-            now["pace"] = app.limits.webhooks
+            now |= {"pace": app.limits.webhooks, "scopes": sorted(app.scopes)}
         found.append(now if _may_have(app, endpoint) else {**now, "only_told": True})
     return found
 
@@ -103,6 +104,14 @@ def must_wait(endpoint: Document, delivery: Document) -> bool:
     if "receipt" not in delivery:
         return bool(endpoint.get("only_told"))
     return "consumer_id" in delivery["change"]["data"] and hides(endpoint["masks"], "consumer_id")
+
+
+def lacking_scope(endpoint: Document, type: str) -> str | None:
+    """The scope that a served endpoint needs for a change of a ``type``, and that its application does not have;
+    None if it may have it. It may have subscribed to the type while the application had the scope: nothing waits
+    for the scope's return, because the endpoint does not subscribe to the type any more."""
+    scope = SCOPES.get(type)
+    return scope if scope is not None and scope not in endpoint.get("scopes", (scope,)) else None
 
 
 def _may_have(app: App | None, endpoint: Document) -> bool:

@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from services.webhooks.post import Answer
+from services.webhooks.delivery.http_client import Answer
 
 
 class SenderMetrics:

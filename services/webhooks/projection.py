@@ -3,8 +3,8 @@
 A change is enqueued exactly once: the deliveries are written in the transaction that moves the position. Per
 endpoint and partition there is a *lane*. While the lane is live, its changes are enqueued here. While the endpoint
 is disabled, its queue is full, or the filters of its tenant have too much work, there is a gap: the lane records
-where the gap began (``start``) and how far it reaches (``end``), and a feed (``services.webhooks.feed``) enqueues
-the changes within it later. The lane is live again once the feed has reached its end. So each offset is enqueued
+where the gap began (``start``) and how far it reaches (``end``), and a feed (``feed.py``) enqueues the
+changes within it later. The lane is live again once the feed has reached its end. So each offset is enqueued
 by one of the two, whatever crashes.
 """
 
@@ -12,11 +12,11 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 from services.webhooks.applications import application_of, masks_in, narrowed
-from services.webhooks.body import body_of
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, delivery, lane_id
-from services.webhooks.expressions import Meter
-from services.webhooks.knowing import remembered
-from services.webhooks.subscription import TYPES, matches
+from services.webhooks.fanout.expressions import Meter
+from services.webhooks.fanout.subscription import TYPES, matches
+from services.webhooks.messages.body import body_of
+from services.webhooks.receipts.consent_register import register_writes
 from shared.access.apps.schema import APPS
 from shared.contracts.changes import read_change
 from shared.contracts.topics import Topics
@@ -60,7 +60,7 @@ class WebhooksProjection:
         topic, partition = items[0][0].partition
         short = self._topics.short(topic)
         if short == TYPES["consumer.changed"]:
-            outcome.writes += yield from remembered([change for _, change in items])
+            outcome.writes += yield from register_writes([change for _, change in items])
         answer = yield GetByPrefix(ENDPOINTS, [f"{tenant}:" for tenant in tenants], _MOST_READ)
         if any(len(found) >= _MOST_READ for found in answer):
             raise RuntimeError(f"a tenant has {_MOST_READ:,} webhook endpoints or more; delete those beyond 100")

@@ -41,7 +41,7 @@ _ENDPOINT = object_schema(
         "categories": _TEXTS,
         "filter": _STRING,
         "template": _STRING,
-        # Of both, services.webhooks.credentials.
+        # Of both, services.webhooks.messages.credentials.
         "headers": _OBJECT,
         "sealed_headers": _OBJECT,
         "purpose": _STRING,

@@ -33,8 +33,9 @@ _CREDENTIALS = 10_000
 
 
 class Counts(Protocol):
-    def add(self, id: str, day: str, amount: int) -> int:
-        """Count ``amount`` events of a credential on a day. Returns the count after it. Raises Unavailable."""
+    def claim(self, id: str, day: str, needed: int, wanted: int, most: int) -> tuple[int, int]:
+        """Count ``wanted`` events of a credential on a day, or fewer, but never beyond ``most``, and none unless
+        ``needed`` are free. Returns how many were counted, and how many are free after it. Raises Unavailable."""
 
 
 class MongoCounts:
@@ -43,19 +44,20 @@ class MongoCounts:
     def __init__(self, database: Database[Document]) -> None:
         self._days = database.get_collection(COLLECTION, write_concern=DURABLE)
 
-    def add(self, id: str, day: str, amount: int) -> int:
+    def claim(self, id: str, day: str, needed: int, wanted: int, most: int) -> tuple[int, int]:
         # A process whose clock is behind counts for the day that has begun, and does not begin the old one again.
         goes_on = {"$gte": [{"$ifNull": ["$day", ""]}, day]}
-        counted = {"$cond": [goes_on, {"$add": ["$count", amount]}, amount]}
-        change = [{"$set": {"count": counted, "day": {"$max": ["$day", day]}}}]
+        count = {"$cond": [goes_on, "$count", 0]}
+        free = {"$subtract": [most, count]}
+        claimed = {"$cond": [{"$gte": [free, needed]}, {"$min": [free, wanted]}, 0]}
+        change = [{"$set": {"count": {"$add": [count, claimed]}, "day": {"$max": ["$day", day]}}}]
         for attempt in range(3):
             try:
                 with translated():
-                    after = self._days.find_one_and_update(
-                        {"_id": id}, change, upsert=True, return_document=ReturnDocument.AFTER
+                    before = self._days.find_one_and_update(
+                        {"_id": id}, change, upsert=True, return_document=ReturnDocument.BEFORE
                     )
-                    assert after is not None
-                    return int(after["count"])
+                    return claim(before["count"] if before and before["day"] >= day else 0, needed, wanted, most)
             except Stale:
                 # Another process has created the document at the same moment.
                 if attempt == 2:
@@ -69,16 +71,22 @@ class MongoCounts:
         return 0 if found is None else int(found["count"])
 
 
+def claim(count: int, needed: int, wanted: int, most: int) -> tuple[int, int]:
+    """What ``Counts.claim`` returns where ``count`` events are counted."""
+    free = most - count
+    claimed = min(free, wanted) if free >= needed else 0
+    return claimed, max(0, free - claimed)
+
+
 @dataclass(slots=True)
 class _Share:
-    """What this process has taken for a credential. ``ended``: the count has reached the quota ``most``."""
+    """What this process has taken for a credential, of the quota ``most``."""
 
     day: str = ""
     most: int = 0
     left: int = 0
-    #: What others can still take, as of the last time that this process took some.
-    beyond: int = 0
-    ended: bool = False
+    #: What all can still take, as of the last time that this process took some. Within a day it only becomes less.
+    free: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -103,23 +111,24 @@ class EventDays:
         async with share.lock:
             now = self._now().astimezone(UTC)
             if share.day != (day := now.date().isoformat()):
-                share.day, share.left, share.ended = day, 0, False
+                share.day, share.left, share.free = day, 0, most
             if share.most != most:
                 # The tenant has changed it. Of a smaller one, what was taken may be too much.
                 share.left = share.left if most > share.most else 0
-                share.most, share.ended = most, False
-            if share.left < amount and not share.ended:
-                wanted = max(amount - share.left, most // _PARTS, 1)
-                id = _id_of(owner.tenant, owner.key)
+                share.most, share.free = most, most
+            # What does not fit is not counted: nobody else may be refused for it.
+            if share.left < amount <= share.left + share.free:
+                needed, id = amount - share.left, _id_of(owner.tenant, owner.key)
+                wanted = max(needed, most // _PARTS)
                 loop = asyncio.get_running_loop()
-                count = await loop.run_in_executor(self._threads, self._counts.add, id, day, wanted)
-                share.left += max(0, wanted - max(0, count - most))
-                share.beyond = max(0, most - count)
-                share.ended = count >= most
+                claimed, share.free = await loop.run_in_executor(
+                    self._threads, self._counts.claim, id, day, needed, wanted, most
+                )
+                share.left += claimed
             if share.left < amount:
-                raise _denied(most, share.left, now)
+                raise _denied(most, share.left + share.free, now)
             share.left -= amount
-            return Quota(most, share.left + share.beyond, _until_midnight(now))
+            return Quota(most, share.left + share.free, _until_midnight(now))
 
 
 def _until_midnight(now: datetime) -> int:
@@ -133,6 +142,6 @@ def _id_of(tenant: str, key: str) -> str:
 
 def _denied(most: int, left: int, now: datetime) -> Denied:
     seconds = _until_midnight(now)
-    detail = f"this credential may send {most:,} events in a day (UTC), of which {left:,} are left here"
+    detail = f"this credential may send {most:,} events in a day (UTC), of which {left:,} are left"
     headers = {"Retry-After": str(seconds), **Quota(most, left, seconds).headers()}
     return Denied(429, f"{detail}; try again in {seconds} s", headers)

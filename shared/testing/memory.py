@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
 
 from shared.contracts.collections import Collections
 from shared.contracts.errors import ConfigurationError, Fenced, Stale, Unavailable
@@ -35,6 +37,19 @@ from shared.runtime.protocols import (
 )
 from shared.runtime.tail import TailLost
 from shared.testing.validators import violations
+
+T = TypeVar("T")
+_UNCHANGING = frozenset({str, int, float, bool, bytes, datetime, type(None)})
+
+
+def copied(value: T) -> T:
+    """``copy.deepcopy`` of a document, in a fraction of the time, which was a third of that of many properties."""
+    kind = type(value)
+    if kind is dict:
+        return {name: v if type(v) in _UNCHANGING else copied(v) for name, v in value.items()}  # type: ignore
+    if kind is list:
+        return [v if type(v) in _UNCHANGING else copied(v) for v in value]  # type: ignore
+    return value if kind in _UNCHANGING else copy.deepcopy(value)
 
 
 class MemoryLog:
@@ -213,16 +228,13 @@ class MemoryStore:
         self._check()
         if isinstance(ask, Get):
             return {
-                name: {id: copy.deepcopy(self.collections[name][id]) for id in ids if id in self.collections[name]}
+                name: {id: copied(self.collections[name][id]) for id in ids if id in self.collections[name]}
                 for name, ids in ask.ids.items()
             }
         if isinstance(ask, GetByPrefix):
             found = self.collections[ask.collection]
             return [
-                [
-                    copy.deepcopy(found[id])
-                    for id in sorted(id for id in found if id.startswith(prefix))[: ask.most]
-                ]
+                [copied(found[id]) for id in sorted(id for id in found if id.startswith(prefix))[: ask.most]]
                 for prefix in ask.prefixes
             ]
         if isinstance(ask, GetReduced):
@@ -230,7 +242,7 @@ class MemoryStore:
             return [
                 functools.reduce(
                     ask.step,
-                    (copy.deepcopy(found[id]) for id in sorted(found) if id.startswith(prefix)),
+                    (copied(found[id]) for id in sorted(found) if id.startswith(prefix)),
                     ask.start(),
                 )
                 for prefix in ask.prefixes
@@ -260,7 +272,7 @@ class MemoryStore:
             if write.after is None:
                 del self.collections[write.collection][write.id]
             else:
-                self.collections[write.collection][write.id] = self._after(write)
+                self.collections[write.collection][write.id] = copied(self._after(write))
         entry.progress = slice.after
         self.clear(slice.published)
         if not slice.outcome.messages:
@@ -270,8 +282,9 @@ class MemoryStore:
         return [batch]
 
     def _after(self, write: Write) -> Document:
+        """Still shares its parts with what the slice has."""
         kept = self.collections[write.collection].get(write.id, {}) if write.blind else {}
-        return {**kept, **copy.deepcopy(write.after or {})}
+        return {**kept, **(write.after or {})}
 
     def _validate(self, write: Write) -> None:
         schema = self._specs[write.collection].validator

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from shared.mongo.store import connect
 from tests.browser.site import Site, Watched
 from tests.conftest import Addresses
+from tests.support.databases import fresh_databases
 from tests.support.waiting import PATIENCE_SECONDS
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -28,19 +28,16 @@ def browser() -> Iterator[Browser]:
         (pytest.fail if os.environ.get("KITH_TEST_BROWSER") == "required" else pytest.skip)(missing)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield started
-        started.close()
+        try:
+            yield started
+        finally:
+            started.close()
 
 
 @pytest.fixture(scope="module")
 def site(servers: Addresses) -> Iterator[Site]:
-    with connect(servers.mongo) as client:
-        database = client["test-dashboard"]
-        client.drop_database(database.name)
-        with Site(database).open() as opened:
-            yield opened
-        for name in (database.name, f"{database.name}-scratch"):
-            client.drop_database(name)
+    with fresh_databases(servers) as made, Site(made(), made()).open() as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -49,8 +46,10 @@ def watched(browser: Browser) -> Iterator[Watched]:
     context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en", timezone_id="UTC")
     context.set_default_timeout(PATIENCE_SECONDS * 1000)
     found = Watched(context.new_page())
-    yield found
-    context.close()
+    try:
+        yield found
+    finally:
+        context.close()
     network = "Failed to load resource", "net::ERR"
     said = [text for text in found.said if not (found.failures_expected and any(n in text for n in network))]
     assert said == []

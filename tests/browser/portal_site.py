@@ -19,21 +19,21 @@ from services.apps.portal.pages import NAMED, add_portal
 from services.apps.registry import Registered, Registry
 from services.apps.signing import Signer
 from services.relations.api import create_app as relations_app
-from services.webhooks.addresses import networks
 from services.webhooks.api import create_app as webhooks_app
 from services.webhooks.applications import served
 from services.webhooks.deliveries import DELIVERIES, LOG
-from services.webhooks.endpoints import Endpoints
-from services.webhooks.feed import Feed
-from services.webhooks.leases import Leases
+from services.webhooks.delivery.addresses import networks
+from services.webhooks.delivery.leases import Leases
+from services.webhooks.delivery.queue import Queue
+from services.webhooks.delivery.supervisor import Supervisor
+from services.webhooks.fanout.feed import Feed
 from services.webhooks.log_reader import LogReader
+from services.webhooks.management.endpoints import Endpoints
+from services.webhooks.messages.rendering import Renderer
 from services.webhooks.metrics import SenderMetrics
-from services.webhooks.queue import Queue
-from services.webhooks.rendering import Renderer
+from services.webhooks.receipts.dispatcher import ReceiptDispatcher
 from services.webhooks.schema import BESIDE
 from services.webhooks.schema import COLLECTIONS as WEBHOOKS
-from services.webhooks.sending import Sending
-from services.webhooks.telling import Telling
 from shared.access.apps.compliance import erased
 from shared.access.apps.credentials import BearerTokens
 from shared.access.apps.model import Limits
@@ -46,17 +46,18 @@ from shared.access.event_days import MongoCounts
 from shared.access.guard import Access
 from shared.access.quota import Quotas
 from shared.http.cors import allow_origins
-from shared.mongo.store import connect, prepare
+from shared.mongo.store import prepare
 from shared.observability.metrics import new_registry
 from shared.runtime.protocols import Document
 from shared.service.composition import Background
 from shared.settings import Settings
-from tests.browser.site import Server
 from tests.conftest import Addresses
 from tests.support.apps import ISSUER, new_app
 from tests.support.builders import STRENGTH, TOPICS, event
 from tests.support.credentials import Journal, Keys
+from tests.support.databases import fresh_database
 from tests.support.relations_driver import MongoKith, uncached
+from tests.support.serving import Server
 
 ALLOWED = networks(["127.0.0.0/8"])
 #: A test presses faster than a person, and the page's questions count with those of the application's own code.
@@ -105,7 +106,7 @@ class Portal:
         self.database[NOTICES].insert_one(erased("default", consumer, [made.app.id], at or now()))
 
     def sent_events(self, made: Registered, count: int) -> None:
-        MongoCounts(self.database).add(f"default/{made.app.id}", now().date().isoformat(), count)
+        MongoCounts(self.database).claim(f"default/{made.app.id}", now().date().isoformat(), count, count, count)
 
     def gave_up(self, endpoint: str) -> str:
         """A delivery to the endpoint has failed ten times, as its sender stores it."""
@@ -144,7 +145,7 @@ def portal(database: Database[Document], settings: Settings) -> Iterator[Portal]
     renderer = Renderer(database, str, lambda _tenant, _consumer: None, None)
     endpoints = Endpoints(database, renderer, None, TOPICS, lambda: LogReader(settings), now)
     queue = Queue(database)
-    sending = Sending(
+    sending = Supervisor(
         queue,
         Leases(database, "portal"),
         lambda reader: Feed(database, reader, TOPICS),
@@ -153,8 +154,9 @@ def portal(database: Database[Document], settings: Settings) -> Iterator[Portal]
         SenderMetrics(new_registry()),
         "portal",
         ALLOWED,
+        ready=list,
         served=partial(served, find=store.find),
-        tell=Telling(database, store).look,
+        tell=ReceiptDispatcher(database, store).look,
     )
     webhooks = webhooks_app(endpoints, list, ALLOWED, access=access())
     relations = relations_app(uncached(database), STRENGTH, list, now, access=access())
@@ -164,7 +166,7 @@ def portal(database: Database[Document], settings: Settings) -> Iterator[Portal]
     dashboard = analytics_app(cast(Any, None), list, access=access())
     served_by = {"relations": relations, "webhooks": webhooks, "apps": app, "analytics": dashboard}
     servers = {name: Server(each) for name, each in served_by.items()}
-    urls = {name: f"http://127.0.0.1:{server.port}" for name, server in servers.items()}
+    urls = {name: server.url for name, server in servers.items()}
     add_portal(app, urls["apps"], {name: urls[name] for name in NAMED})
     add_pages(dashboard, webhooks=urls["webhooks"])
     allow_origins(webhooks, [urls["apps"], urls["analytics"]], ("GET", "POST", "PATCH", "DELETE"))
@@ -180,13 +182,10 @@ def portal(database: Database[Document], settings: Settings) -> Iterator[Portal]
 @contextmanager
 def over(servers: Addresses) -> Iterator[Portal]:
     """The same in a database of its own."""
-    with connect(servers.mongo) as client:
-        database = client["test-portal"]
-        client.drop_database(database.name)
+    with fresh_database(servers) as database:
         settings = Settings(kafka=servers.kafka, mongo=servers.mongo, database=database.name, encryption="off")
         with portal(database, settings) as opened:
             yield opened
-        client.drop_database(database.name)
 
 
 def sign_in(page: Page, site: Portal, token: str) -> None:

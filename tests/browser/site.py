@@ -1,14 +1,10 @@
 """The dashboard over a known market, served on this machine, and what a test reads from the page."""
 
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import Any
 
-import uvicorn
-from fastapi import FastAPI
 from playwright.sync_api import Locator, Page
 from pymongo.database import Database
 
@@ -19,71 +15,32 @@ from services.intelligence.api import create_app as intelligence_app
 from shared.access.guard import Access
 from shared.contracts.events import Event
 from shared.http.cors import allow_origins
-from shared.local.processes import free_ports
 from shared.runtime.protocols import Document, Message
 from tests.support.analytics_driver import TOPIC, Driver
 from tests.support.builders import OPEN
 from tests.support.intelligence import over as intelligence_over
 from tests.support.measures_world import NOW, World
 from tests.support.relations_driver import MongoKith
+from tests.support.serving import Server
 
 #: The days of the market that are looked at: `to` is the last that counts.
 PERIOD = "from=2026-08-24&to=2026-11-21"
 
 
-class Server:
-    """An app on a port of this machine, in a thread. Can be stopped, and started on the same port."""
-
-    def __init__(self, app: FastAPI) -> None:
-        self._app = app
-        # Not any that the kernel gives away: while it is stopped, a connection of another program could have it.
-        self._socket = listening(free_ports(1)[0])
-        self.port: int = self._socket.getsockname()[1]
-
-    def start(self) -> None:
-        if self._socket.fileno() < 0:
-            self._socket = listening(self.port)
-        self._app.state.stopping = False
-        self._server = uvicorn.Server(uvicorn.Config(self._app, log_config=None, access_log=False))
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
-        self._thread.start()
-
-    def serve(self, app: FastAPI) -> None:
-        """Another app in its place."""
-        self.stop()
-        self._app = app
-        self.start()
-
-    def stop(self) -> None:
-        self._app.state.stopping = True
-        self._server.should_exit = True
-        self._thread.join()
-
-
-def listening(port: int) -> socket.socket:
-    # Named protocol: see shared/http/server.py.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
-    listener.listen()
-    return listener
-
-
 class Site:
     """Both services over a market that may grow. ``table`` is what pandas makes of the raw events."""
 
-    def __init__(self, database: Database[Document]) -> None:
+    def __init__(self, database: Database[Document], scratch: Database[Document]) -> None:
         self.world = World(database)
-        self._database = database
+        self._database, self._scratch = database, scratch
         self._position = 0
         reader = FiguresReader(database, str, str, self.clock)
         add_live(self.world.analytics, reader)
         self.analytics, self.relations = Server(self.world.analytics), Server(self.world.relations)
         self.advice = intelligence_app(*intelligence_over(database), list, access=OPEN)
         self.intelligence = Server(self.advice)
-        self.url = f"http://127.0.0.1:{self.analytics.port}"
-        ports = {"relations": self.relations.port, "intelligence": self.intelligence.port}
-        add_pages(self.world.analytics, **{each: f"http://127.0.0.1:{port}" for each, port in ports.items()})
+        self.url = self.analytics.url
+        add_pages(self.world.analytics, relations=self.relations.url, intelligence=self.intelligence.url)
         allow_origins(self.world.relations, [self.url])
         allow_origins(self.advice, [self.url])
 
@@ -93,15 +50,11 @@ class Site:
 
     @contextmanager
     def open(self) -> Iterator["Site"]:
-        self.analytics.start()
-        self.relations.start()
-        self.intelligence.start()
-        try:
+        with ExitStack() as stack:
+            for server in (self.analytics, self.relations, self.intelligence):
+                server.start()
+                stack.callback(server.stop)
             yield self
-        finally:
-            self.analytics.stop()
-            self.relations.stop()
-            self.intelligence.stop()
 
     @contextmanager
     def guarded_by(self, access: Access) -> Iterator[None]:
@@ -128,7 +81,8 @@ class Site:
     def add(self, *events: Event) -> None:
         """These come after everything that is there: what is stored becomes what it would be with them."""
         self.world.events += events
-        kith, driver = MongoKith(self._scratch()), Driver()
+        self._scratch.client.drop_database(self._scratch.name)
+        kith, driver = MongoKith(self._scratch), Driver()
         kith.store(self.world.events)
         for partition, records in kith.memory.log.records.items():
             if partition.topic == TOPIC and records:
@@ -140,11 +94,6 @@ class Site:
         self._position += 1
         place = {"_id": f"analytics@1/{TOPIC}/0"}
         self._database["positions"].replace_one(place, {**place, "next": self._position}, upsert=True)
-
-    def _scratch(self) -> Database[Document]:
-        scratch = self._database.client[f"{self._database.name}-scratch"]
-        self._database.client.drop_database(scratch.name)
-        return scratch
 
 
 def rows(part: Locator) -> list[list[str]]:

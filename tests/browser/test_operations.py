@@ -1,6 +1,7 @@
 """The page for operators, on real Kafka and MongoDB: what it shows, and that a dead letter can be replayed."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -26,8 +27,9 @@ from shared.runtime.protocols import Document, Message, Partition, Record
 from shared.settings import Settings
 from shared.versions.generations import Generations
 from shared.versions.mongo_registry import MongoRegistry
-from tests.browser.site import Server, Watched, assert_contrast, rows
+from tests.browser.site import Watched, assert_contrast, rows
 from tests.support.builders import OPEN
+from tests.support.serving import Server
 
 COLOURS: list[Literal["light", "dark"]] = ["light", "dark"]
 
@@ -67,7 +69,7 @@ class Installation:
         add_pages(self.app)
         self.server = Server(self.app)
         self.readings = readings
-        self.url = f"http://127.0.0.1:{self.server.port}/dashboard/?view=operations"
+        self.url = f"{self.server.url}/dashboard/?view=operations"
 
     def status(self) -> Status:
         with StatusReader(self.settings, self.database) as reader:
@@ -78,14 +80,13 @@ class Installation:
 def installation(real_settings: Settings) -> Iterator[Installation]:
     settings = real_settings.model_copy(update={"encryption": "off"})
     assert settings.mongo is not None
-    with connect(settings.mongo) as client:
+    with connect(settings.mongo) as client, ExitStack() as stack:
         found = Installation(settings, client[settings.database])
-        found.heartbeat.start()
-        found.server.start()
+        stack.callback(found.readings.close)
+        for part in (found.heartbeat, found.server):
+            part.start()
+            stack.callback(part.stop)
         yield found
-        found.server.stop()
-        found.heartbeat.stop()
-        found.readings.close()
 
 
 def test_what_an_operator_sees(watched: Watched, installation: Installation) -> None:

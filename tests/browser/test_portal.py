@@ -15,8 +15,8 @@ import orjson
 import pytest
 from playwright.sync_api import Page, expect
 
-from services.webhooks import schedule
-from services.webhooks.signing import signatures
+from services.webhooks.delivery import retry_policy
+from services.webhooks.messages.signing import signatures
 from shared.access.apps.model import MOST_SECRETS, Limits
 from shared.local.processes import free_ports
 from tests.browser.portal_site import Portal, added, over, sign_in
@@ -29,8 +29,6 @@ HOSTILE = '<img src=x onerror="document.title=1">&amp;Bonus'
 COLOURS: list[Literal["light", "dark"]] = ["light", "dark"]
 WIDER = """() => [...document.querySelectorAll('html, .panel')]
     .filter(part => part.scrollWidth > part.clientWidth).map(part => part.id || part.tagName)"""
-
-FOCUSED = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +165,7 @@ def test_what_an_application_is_told_is_seen_and_sent_again_after_one_failure(
     watched: Watched, site: Portal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # By itself nothing is tried again while the test lasts.
-    monkeypatch.setattr(schedule, "DELAYS", (86_400.0,) * 9)
+    monkeypatch.setattr(retry_policy, "DELAYS", (86_400.0,) * 9)
     watched.failures_expected, page = True, watched.page
     made = site.approved()
     sign_in(page, site, made.registration_token)

@@ -3,29 +3,32 @@
 ``KITH_CONTRACT_PART=1/2`` runs every second file, and ``2/2`` the others: the tests of a file share servers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 import pytest
 from pymongo import monitoring
 
-from shared.mongo.store import connect
 from tests.conftest import Addresses
+from tests.support.databases import fresh_database
 from tests.support.measures_world import World
 from tests.support.parts import keep_part
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    keep_part("KITH_CONTRACT_PART", config, items, lambda item: item.path)
+    keep_part("KITH_CONTRACT_PART", config, items, _together)
+
+
+def _together(item: pytest.Item) -> Hashable:
+    """The tests of a file share servers, and all that need Cassandra are one part's: its start takes half a minute
+    of a processor."""
+    return "cassandra" if item.path.name.startswith("test_cassandra_") else item.path
 
 
 @pytest.fixture(scope="session")
 def world(servers: Addresses) -> Iterator[World]:
     """A market and both APIs over what the services have stored of it. Nobody writes into it."""
-    with connect(servers.mongo) as client:
-        database = client["test-measures"]
-        client.drop_database(database.name)
+    with fresh_database(servers) as database:
         yield World(database)
-        client.drop_database(database.name)
 
 
 class UnlimitedReads(monitoring.CommandListener):

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 from urllib.parse import parse_qs, quote
 
@@ -50,9 +51,9 @@ from services.relations.measures.source import Measures as RelationsMeasures
 from services.relations.queries import Queries
 from services.webhooks.api import create_app as webhooks_app
 from services.webhooks.deliveries import LOG as ATTEMPTS
-from services.webhooks.endpoints import Endpoints
 from services.webhooks.log_reader import LogReader
-from services.webhooks.rendering import Renderer
+from services.webhooks.management.endpoints import Endpoints
+from services.webhooks.messages.rendering import Renderer
 from shared.access.apps.compliance import erased, receipt
 from shared.access.apps.mongo import MongoApps
 from shared.access.apps.notices import MongoReceipts
@@ -75,7 +76,6 @@ from shared.http.caller import SCOPES
 from shared.http.metrics import add_metrics
 from shared.letters.store import Letters
 from shared.measures.computing import here
-from shared.mongo.store import connect
 from shared.observability.metrics import new_registry
 from shared.observability.status import StatusReader
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
@@ -86,6 +86,7 @@ from shared.versions.mongo_registry import MongoRegistry
 from tests.conftest import Addresses
 from tests.support.apps import new_app
 from tests.support.builders import STRENGTH, TOPICS, event
+from tests.support.databases import fresh_database
 from tests.support.intelligence import over as intelligence_over
 from tests.support.measures_world import NOW, store
 from tests.support.routes import PUBLIC, Found, every_route
@@ -156,7 +157,7 @@ class InProcess(MeasureServices):
     """Asks the other services without a network in between."""
 
     def __init__(self, market: "Market") -> None:
-        super().__init__("analytics", "relations")
+        super().__init__("analytics", "relations", 120)
         self._market = market
 
     def _ask(self, address: str, headers: Mapping[str, str]) -> dict[str, Any]:
@@ -266,6 +267,10 @@ class Market:
         self.documents = {name: app.openapi() for name, app in self.apps.items()}
         self.cursors = self._cursors()
 
+    def close(self) -> None:
+        self.recorder.close()
+        self.readings.close()
+
     def _publish(self, messages: Sequence[Message]) -> None:
         self.publisher.send(messages)
 
@@ -345,13 +350,8 @@ def _attempt(tenant: str, endpoint: str, mark: str, number: int) -> Document:
 
 @pytest.fixture(scope="module")
 def market(servers: Addresses) -> Iterator[Market]:
-    with connect(servers.mongo) as client:
-        client.drop_database("test-isolation")
-        market = Market(client["test-isolation"], servers.kafka)
-        yield market
-        market.recorder.close()
-        market.readings.close()
-        client.drop_database("test-isolation")
+    with fresh_database(servers) as database, closing(Market(database, servers.kafka)) as made:
+        yield made
 
 
 IDS = ["c1", "c2", "p1", *MARKERS.values(), *(f"{side}-{m}" for side in "cp" for m in MARKERS.values())]

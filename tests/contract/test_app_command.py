@@ -3,11 +3,9 @@
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from threading import Thread
 from typing import Any
 
 import pytest
-import uvicorn
 from pymongo.database import Database
 from typer.testing import CliRunner, Result
 
@@ -25,7 +23,7 @@ from shared.mongo.store import prepare
 from shared.runtime.protocols import Document
 from tests.conftest import Addresses
 from tests.support.builders import OPEN
-from tests.support.waiting import wait_for
+from tests.support.serving import serving
 
 Run = Callable[..., Result]
 
@@ -38,25 +36,18 @@ def kith(servers: Addresses, mongo_database: Database[Document], monkeypatch: py
     signer = Signer(MongoKeyPairs(mongo_database), None, "http://kith", lambda: datetime.now(UTC))
     figures, receipts = Figures(mongo_database, str), MongoReceipts(mongo_database)
     app = create_app(registry, signer, figures, receipts, list, access=OPEN)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
-    thread = Thread(target=server.run)
-    thread.start()
-    wait_for("the server", lambda: server.started)
-    address = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     monkeypatch.setenv("KITH_MONGO", servers.mongo)
     monkeypatch.setenv("KITH_DATABASE", mongo_database.name)
     # Long texts are wrapped at the width of the terminal.
     monkeypatch.setenv("COLUMNS", "200")
 
-    def run(*arguments: str, given: str = "", service: bool = True) -> Result:
-        more = ["--service", address] if service else []
-        return CliRunner().invoke(app_app, [*arguments, *more], input=given)
+    with serving(app) as address:
 
-    try:
+        def run(*arguments: str, given: str = "", service: bool = True) -> Result:
+            more = ["--service", address] if service else []
+            return CliRunner().invoke(app_app, [*arguments, *more], input=given)
+
         yield run
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 def answer(done: Result) -> Any:

@@ -17,19 +17,16 @@ from typer.testing import CliRunner, Result
 from services.cli.__main__ import app
 from services.cli.export_progress import ExportProgress
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.mongo.store import connect
 from tests.conftest import Addresses
+from tests.support.databases import fresh_database
 from tests.support.exports_world import ExportsWorld
 
 
 @pytest.fixture(scope="module")
 def world(servers: Addresses) -> Iterator[ExportsWorld]:
     """Nobody writes into it."""
-    with connect(servers.mongo) as client:
-        database = client["test-export-command"]
-        client.drop_database(database.name)
+    with fresh_database(servers) as database:
         yield ExportsWorld(database)
-        client.drop_database(database.name)
 
 
 @pytest.fixture

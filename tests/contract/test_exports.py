@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from services.exports.datasets import DATASETS
-from shared.mongo.store import connect
 from tests.conftest import Addresses
+from tests.support.databases import fresh_database
 from tests.support.exports_world import ExportsWorld
 from tests.support.measures_world import CAFES, left
 
@@ -23,11 +23,8 @@ from tests.support.measures_world import CAFES, left
 @pytest.fixture(scope="module")
 def world(servers: Addresses) -> Iterator[ExportsWorld]:
     """Nobody writes into it."""
-    with connect(servers.mongo) as client:
-        database = client["test-exports"]
-        client.drop_database(database.name)
+    with fresh_database(servers) as database:
         yield ExportsWorld(database)
-        client.drop_database(database.name)
 
 
 def facts(world: ExportsWorld) -> pd.DataFrame:

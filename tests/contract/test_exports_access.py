@@ -19,7 +19,7 @@ from services.exports.source import Exports
 from services.relations.schema import COLLECTIONS
 from shared.access.guard import Access
 from shared.http.caller import SCOPES
-from shared.mongo.store import connect, prepare
+from shared.mongo.store import prepare
 from shared.vault.fields import change_document
 from shared.vault.keys import Vault
 from shared.vault.master import EnvironmentKeys
@@ -28,16 +28,14 @@ from shared.vault.tokens import DataKey, seal
 from tests.conftest import Addresses
 from tests.support.analytics_driver import get
 from tests.support.credentials import Journal, Keys
+from tests.support.databases import fresh_database
 from tests.support.exports_world import ExportsWorld
 
 
 @pytest.fixture(scope="module")
 def world(servers: Addresses) -> Iterator[ExportsWorld]:
-    with connect(servers.mongo) as client:
-        database = client["test-exports-access"]
-        client.drop_database(database.name)
+    with fresh_database(servers) as database:
         yield ExportsWorld(database)
-        client.drop_database(database.name)
 
 
 @pytest.fixture

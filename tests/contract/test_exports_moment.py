@@ -15,11 +15,12 @@ from http.client import HTTPConnection, IncompleteRead
 from threading import Event as Flag
 from threading import Thread
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import pytest
-import uvicorn
 from bson.timestamp import Timestamp
+from fastapi import FastAPI
 from pymongo.database import Database
 
 from services.exports import arrow
@@ -34,6 +35,7 @@ from shared.mongo.store import prepare
 from shared.versions.generations import collections_of
 from tests.support.builders import OPEN, recorded
 from tests.support.relations_driver import MongoKith
+from tests.support.serving import serving
 from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 Mongo = Database[dict[str, Any]]
@@ -345,26 +347,14 @@ def test_an_export_reads_the_version_that_was_live_at_its_moment(mongo_database:
     assert {row["kind"] for row in exported(exports, "relations", after)} == {"view"}
 
 
-@contextmanager
-def served(database: Mongo) -> Iterator[int]:
-    """The port of the service behind a real server."""
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(Exports(database), list, access=OPEN), port=0, log_config=None)
-    )
-    thread = Thread(target=server.run)
-    thread.start()
-    wait_for("the server", lambda: server.started)
-    try:
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join()
+def service(database: Mongo) -> FastAPI:
+    return create_app(Exports(database), list, access=OPEN)
 
 
 def test_who_hangs_up_frees_the_cursor(mongo_database: Mongo) -> None:
     filled(mongo_database, 30_000, "x" * 1_000)  # more than the buffers between the two hold
-    with served(mongo_database) as port:
-        with closing(HTTPConnection("127.0.0.1", port)) as connection:
+    with serving(service(mongo_database)) as url:
+        with closing(HTTPConnection(urlsplit(url).netloc)) as connection:
             connection.request("GET", "/v1/export/relations")
             assert len(connection.getresponse().read(1_000)) == 1_000
             assert cursors(mongo_database) == 1
@@ -374,7 +364,10 @@ def test_who_hangs_up_frees_the_cursor(mongo_database: Mongo) -> None:
 @pytest.mark.usefixtures("short_memory")
 def test_a_reader_sees_that_a_file_is_not_whole(mongo_database: Mongo) -> None:
     filled(mongo_database, 30_000, "x" * 1_000)
-    with served(mongo_database) as port, closing(HTTPConnection("127.0.0.1", port)) as connection:
+    with (
+        serving(service(mongo_database)) as url,
+        closing(HTTPConnection(urlsplit(url).netloc)) as connection,
+    ):
         connection.request("GET", "/v1/export/relations")
         answer = connection.getresponse()
         answer.read(1_000)

@@ -1,7 +1,5 @@
 """Frames of real documents, from MongoDB and from the service, with their types."""
 
-import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Any
@@ -9,40 +7,31 @@ from typing import Any
 import pandas as pd
 import polars as pl
 import pytest
-import uvicorn
 
 from services.exports.frame import frame
 from shared.access.audit_mongo import COLLECTION
 from shared.contracts.errors import ConfigurationError
-from shared.mongo.store import connect
 from tests.conftest import Addresses
+from tests.support.databases import fresh_database
 from tests.support.exports_world import ExportsWorld
+from tests.support.serving import serving
 
 
 @pytest.fixture(scope="module")
 def world(servers: Addresses) -> Iterator[ExportsWorld]:
     """Nobody writes into it."""
-    with connect(servers.mongo) as client:
-        database = client["test-frames"]
-        client.drop_database(database.name)
+    with fresh_database(servers) as database:
         yield ExportsWorld(database)
-        client.drop_database(database.name)
 
 
 @pytest.fixture(scope="module")
 def url(world: ExportsWorld) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(world.app, port=0, log_config=None))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with serving(world.app) as url:
+        yield url
 
 
 def test_a_pandas_frame_has_types_to_compute_with(servers: Addresses, world: ExportsWorld) -> None:
-    found = frame("relations", mongo=servers.mongo, database="test-frames")
+    found = frame("relations", mongo=servers.mongo, database=world.database.name)
     assert str(found["time"].dtype) == "datetime64[us, UTC]"
     assert found["amount"].dtype == found["rating"].dtype == pd.Int64Dtype()
     assert found["kind"].dtype == "category"
@@ -51,13 +40,13 @@ def test_a_pandas_frame_has_types_to_compute_with(servers: Addresses, world: Exp
     table = world.table
     expected = table.groupby([table["time"].dt.strftime("%Y-%m"), "currency"])["amount"].sum()
     assert months.to_dict() == expected.astype(int).to_dict()
-    days = frame("aggregates", mongo=servers.mongo, database="test-frames", by="total")
+    days = frame("aggregates", mongo=servers.mongo, database=world.database.name, by="total")
     assert days["day"].dtype.kind == "M"
     assert days.set_index("day")["count"].to_dict() == table.groupby("day").size().to_dict()
 
 
 def test_a_polars_frame_too(servers: Addresses, world: ExportsWorld) -> None:
-    found = frame("relations", mongo=servers.mongo, database="test-frames", library="polars")
+    found = frame("relations", mongo=servers.mongo, database=world.database.name, library="polars")
     schema = dict(found.schema)
     assert schema["time"] == pl.Datetime("us", "UTC")
     assert schema["amount"] == pl.Int64
@@ -67,14 +56,14 @@ def test_a_polars_frame_too(servers: Addresses, world: ExportsWorld) -> None:
     assert {row[0]: row[1:] for row in sums.rows()} == {
         provider: (row["len"], int(row["amount"])) for provider, row in expected.iterrows()
     }
-    days = frame("aggregates", mongo=servers.mongo, database="test-frames", library="polars")
+    days = frame("aggregates", mongo=servers.mongo, database=world.database.name, library="polars")
     assert dict(days.schema)["day"] == pl.Date
 
 
 def test_the_service_gives_the_same_frame(servers: Addresses, url: str, world: ExportsWorld) -> None:
     asked: dict[str, Any] = {"since": "2026-09-01", "until": date(2026, 11, 1), "kind": "purchase"}
     there = frame("relations", url=url, **asked)
-    here = frame("relations", mongo=servers.mongo, database="test-frames", **asked)
+    here = frame("relations", mongo=servers.mongo, database=world.database.name, **asked)
     pd.testing.assert_frame_equal(there, here)
     table = world.table
     wanted = table[(table["kind"] == "purchase") & (table["day"] >= "2026-09-01") & (table["day"] < "2026-11-01")]
@@ -82,24 +71,27 @@ def test_the_service_gives_the_same_frame(servers: Addresses, url: str, world: E
     assert len(frame("relations", url=url, tenant="acme")) != len(frame("relations", url=url))
 
 
-def test_personal_columns_are_asked_for(servers: Addresses, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_personal_columns_are_asked_for(
+    servers: Addresses, world: ExportsWorld, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KITH_ENCRYPTION", "off")
-    where: dict[str, Any] = {"mongo": servers.mongo, "database": "test-frames"}
+    where: dict[str, Any] = {"mongo": servers.mongo, "database": world.database.name}
     assert "text" not in frame("relations", **where).columns
-    with connect(servers.mongo) as client:
-        audit = client["test-frames"][COLLECTION]
-        before = audit.count_documents({})
-        assert frame("relations", **where, personal=True)["text"].notna().any()
-        # Whoever has the database's password is no less on record than who has a key of the service.
-        [entry] = audit.find({"sequence": before + 1})
-        assert (entry["action"], entry["subject"]) == ("personal.read", {"export": "relations"})
-        frame("relations", **where)
-        assert audit.count_documents({}) == before + 1
+    audit = world.database[COLLECTION]
+    before = audit.count_documents({})
+    assert frame("relations", **where, personal=True)["text"].notna().any()
+    # Whoever has the database's password is no less on record than who has a key of the service.
+    [entry] = audit.find({"sequence": before + 1})
+    assert (entry["action"], entry["subject"]) == ("personal.read", {"export": "relations"})
+    frame("relations", **where)
+    assert audit.count_documents({}) == before + 1
     assert "city" in frame("consumers", url=url, personal=True).columns
 
 
-def test_what_cannot_be_asked_is_said(servers: Addresses, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    where: dict[str, Any] = {"mongo": servers.mongo, "database": "test-frames"}
+def test_what_cannot_be_asked_is_said(
+    servers: Addresses, world: ExportsWorld, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where: dict[str, Any] = {"mongo": servers.mongo, "database": world.database.name}
     with pytest.raises(ValueError, match="there are relations, relationships"):
         frame("nothing", **where)
     with pytest.raises(ValueError, match="no filter colour"):

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 
 from services.analytics.dashboard import live
 from shared.http.caller import SCOPES
-from shared.mongo.store import connect
 from tests.conftest import Addresses
 from tests.support.analytics_driver import get
+from tests.support.databases import fresh_databases
 from tests.support.masked_worlds import CHANGES, apps, base, changed, operations, plain, requests
 from tests.support.measures_world import store
 
@@ -62,20 +62,16 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def worlds(servers: Addresses) -> Iterator[Worlds]:
-    with connect(servers.mongo) as client, pytest.MonkeyPatch.context() as patched:
+    with fresh_databases(servers) as fresh, pytest.MonkeyPatch.context() as patched:
         # A stream ends after its first figures.
         patched.setattr(live, "LIFE_SECONDS", 0.0)
         made = {}
-        names = {name: f"test-any-request-{number}" for number, name in enumerate(CHANGES)}
         for name, change in CHANGES.items():
-            client.drop_database(names[name])
-            database = client[names[name]]
+            database = fresh()
             kith = store(database, changed(base(), change), sealed=True)
             assert kith.vault is not None
             made[name] = apps(database, kith.vault)
         yield made
-        for name in names.values():
-            client.drop_database(name)
 
 
 def seen(answer: httpx.Response) -> tuple[Any, ...]:

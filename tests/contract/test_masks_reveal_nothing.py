@@ -27,11 +27,11 @@ from shared.access.cursor_key import OwnKey
 from shared.access.guard import Access
 from shared.contracts.events import Event
 from shared.measures.computing import here
-from shared.mongo.store import connect
 from tests.conftest import Addresses
 from tests.support.analytics_driver import get
 from tests.support.builders import STRENGTH
 from tests.support.credentials import Journal, Keys
+from tests.support.databases import fresh_databases
 from tests.support.intelligence import over as intelligence_over
 from tests.support.measures_world import NOW, market, store
 
@@ -190,16 +190,13 @@ def worlds(servers: Addresses) -> Iterator[dict[str, dict[str, FastAPI]]]:
         "rating": ratings,
         "place": places,
     }
-    with connect(servers.mongo) as client:
+    with fresh_databases(servers) as fresh:
         made = {}
         for name, change in changes.items():
-            database = client[f"test-masks-{name.replace(' ', '-')}"]
-            client.drop_database(database.name)
+            database = fresh()
             store(database, changed(events, change))
             made[name] = apps(database)
         yield made
-        for name in changes:
-            client.drop_database(f"test-masks-{name.replace(' ', '-')}")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 """The OData feed over real documents, read by a client that is not ours and by the requests of Power Query."""
 
 import json
-import threading
-import time
 import warnings
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -13,7 +11,6 @@ import httpx
 import pandas as pd
 import pytest
 import requests
-import uvicorn
 from lxml import etree
 from odata import ODataService
 from odata.exceptions import ODataError as ClientError
@@ -21,12 +18,13 @@ from odata.exceptions import ODataError as ClientError
 from services.exports.api import create_app
 from services.exports.query import ExportQuery
 from shared.erasure.records import hashed
-from shared.mongo.store import connect
 from tests.conftest import Addresses
 from tests.support.analytics_driver import get
 from tests.support.builders import OPEN
+from tests.support.databases import fresh_database
 from tests.support.exports_world import ExportsWorld
 from tests.support.measures_world import CAFES, left
+from tests.support.serving import serving
 from tests.support.waiting import PATIENCE_SECONDS
 
 #: As Excel and Power BI send them (Power Query, 2026).
@@ -43,25 +41,15 @@ MASHUP = {
 @pytest.fixture(scope="module")
 def world(servers: Addresses) -> Iterator[ExportsWorld]:
     """Nobody writes into it."""
-    with connect(servers.mongo) as client:
-        database = client["test-odata"]
-        client.drop_database(database.name)
+    with fresh_database(servers) as database:
         yield ExportsWorld(database)
-        client.drop_database(database.name)
 
 
 @pytest.fixture(scope="module")
 def address(world: ExportsWorld) -> Iterator[str]:
     """The feed behind a real port."""
-    server = uvicorn.Server(uvicorn.Config(world.app, port=0, log_config=None))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}/odata/v1/"
-    server.should_exit = True
-    thread.join()
+    with serving(world.app) as url:
+        yield f"{url}/odata/v1/"
 
 
 @pytest.fixture(scope="module")

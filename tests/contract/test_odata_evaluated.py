@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from services.exports.odata.filters import parse
 from services.exports.odata.terms import Call, Compare, In, Literal, Logic, Not, Property, Term
-from shared.mongo.store import connect
 from tests.conftest import Addresses
 from tests.support.analytics_driver import get
+from tests.support.databases import fresh_database
 from tests.support.exports_world import ExportsWorld
 
 Row = Mapping[str, Any]
@@ -29,11 +29,8 @@ SEARCHED = {"contains": str.__contains__, "startswith": str.startswith, "endswit
 
 @pytest.fixture(scope="module")
 def world(servers: Addresses) -> Iterator[ExportsWorld]:
-    with connect(servers.mongo) as client:
-        database = client["test-odata-evaluated"]
-        client.drop_database(database.name)
+    with fresh_database(servers) as database:
         yield ExportsWorld(database)
-        client.drop_database(database.name)
 
 
 @pytest.fixture(scope="module")

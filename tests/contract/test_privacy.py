@@ -33,9 +33,10 @@ from shared.contracts import codec
 from shared.erasure.records import erasure_id, hashed
 from shared.http.caller import Caller
 from shared.mongo.bounded import BoundedClient
-from shared.mongo.store import connect, prepare
+from shared.mongo.store import prepare
 from tests.conftest import Addresses
 from tests.support.builders import event, recorded, renamed
+from tests.support.databases import fresh_database
 from tests.support.intelligence import EVERYTHING
 from tests.support.privacy_driver import Services
 from tests.support.relations_driver import NOW, Mongo
@@ -335,16 +336,12 @@ def test_aggregates_equal_those_of_a_world_without_the_consumer(
     services.store(facts("ann", 12))  # late, and again
     services.count()
 
-    name = f"{services.database.name}-other"
-    with connect(servers.mongo) as client:
-        try:
-            other = Services(client[name])
-            other.store([upserted("bob"), *facts("bob")])
-            if mode == "anonymise":
-                other.store(pseudonymous(facts("ann", 12)))
-            assert sums(services.database) == sums(other.database)
-        finally:
-            client.drop_database(name)
+    with fresh_database(servers) as database:
+        other = Services(database)
+        other.store([upserted("bob"), *facts("bob")])
+        if mode == "anonymise":
+            other.store(pseudonymous(facts("ann", 12)))
+        assert sums(services.database) == sums(database)
 
 
 def pseudonymous(events: list[Any]) -> list[Any]:

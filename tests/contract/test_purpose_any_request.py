@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from services.analytics.dashboard import live
 from shared.contracts.events import Event
 from shared.http.scopes import need_of
-from shared.mongo.store import connect
 from tests.conftest import Addresses
 from tests.contract.test_masks_any_request import READ, seen
 from tests.support.analytics_driver import get
+from tests.support.databases import fresh_databases
 from tests.support.masked_worlds import POOLS, apps, base, operations, plain, requests
 from tests.support.measures_world import store
 from tests.support.routes import api_routes
@@ -41,18 +41,15 @@ def without_others(events: list[Event]) -> list[Event]:
 
 @pytest.fixture(scope="module")
 def worlds(servers: Addresses) -> Iterator[Worlds]:
-    with connect(servers.mongo) as client, pytest.MonkeyPatch.context() as patched:
+    with fresh_databases(servers) as fresh, pytest.MonkeyPatch.context() as patched:
         patched.setattr(live, "LIFE_SECONDS", 0.0)
         made: Worlds = {}
         for name, events in (("everybody", base()), ("granted", without_others(base()))):
-            client.drop_database(f"test-purpose-{name}")
-            database = client[f"test-purpose-{name}"]
+            database = fresh()
             kith = store(database, events, sealed=True)
             assert kith.vault is not None
             made[name] = apps(database, kith.vault)
         yield made
-        for name in made:
-            client.drop_database(f"test-purpose-{name}")
 
 
 def admits(world: dict[str, FastAPI], service: str, path: str) -> bool:

@@ -11,10 +11,10 @@ from fastapi import FastAPI
 
 from services.webhooks.api import create_app
 from services.webhooks.deliveries import DELIVERIES, LOG
-from services.webhooks.endpoints import Endpoints
 from services.webhooks.log_reader import LogReader
-from services.webhooks.notice import disabled_notices
-from services.webhooks.rendering import Renderer
+from services.webhooks.management.endpoints import Endpoints
+from services.webhooks.messages.notice import disabled_notices
+from services.webhooks.messages.rendering import Renderer
 from services.webhooks.schema import BESIDE, COLLECTIONS
 from shared.access.event_days import MongoCounts
 from shared.access.guard import Access
@@ -31,11 +31,13 @@ NEW = {"url": "https://app.example/", "types": ["relation.changed", "webhook.dis
 
 
 class Apps:
-    """A bearer's text is its purpose, and after ``!`` its mask; ``kith_`` alone has neither."""
+    """A bearer's text is its purpose, after ``!`` its mask, and after ``-`` ``blind`` if it has no scope to read;
+    ``kith_`` alone has neither."""
 
     async def caller(self, text: str) -> Caller:
-        purpose, _, mask = text.removeprefix("kith_").partition("!")
-        scopes = frozenset({"webhooks:manage", "relations:read"})
+        text, _, blind = text.removeprefix("kith_").partition("-")
+        purpose, _, mask = text.partition("!")
+        scopes = frozenset({"webhooks:manage"} if blind else {"webhooks:manage", "relations:read"})
         caller = Caller("acme", scopes, (mask,) if mask else (), purpose or "None", f"key-{purpose or None}")
         return replace(caller, purpose=purpose or None, endpoints=5 if mask else 2)
 
@@ -129,6 +131,29 @@ def test_who_sees_less_has_nothing_sent_elsewhere_that_an_application_gets(world
     assert world.ask("", "PATCH", f"{LIST}/{name}", elsewhere).status_code == 200
 
 
+def test_who_may_not_read_changes_has_none_of_them_sent_elsewhere(world: World) -> None:
+    """Neither by leaving their type out at the same moment, nor once somebody else has: what waits is of it."""
+    name = world.made("")
+    elsewhere = {"url": "https://other.example/", "types": ["webhook.disabled"]}
+
+    def refused(**stated: Any) -> tuple[int, str]:
+        answer = world.ask("-blind", "PATCH", f"{LIST}/{name}", stated)
+        return answer.status_code, answer.json().get("detail", "")
+
+    assert refused(**elsewhere) == (403, "this needs the scope relations:read, which the credential lacks")
+    assert world.ask("", "PATCH", f"{LIST}/{name}", {"types": ["webhook.disabled"]}).status_code == 200
+    for state in ("queued", "failed"):
+        waiting = {"endpoint": f"acme:{name}", "tenant": "acme", "lane": "l", "subject": "s", "at": 1, "due": NOW}
+        world.database[DELIVERIES].insert_one(
+            {"_id": "d", **waiting, "attempts": 0, "state": state, "change": {"type": "relation.changed"}}
+        )
+        assert refused(**elsewhere) == (403, "this needs the scope relations:read, which the credential lacks")
+        assert refused(template="@") == (403, "this needs the scope relations:read, which the credential lacks")
+        world.database[DELIVERIES].delete_one({"_id": "d"})
+    assert refused(**elsewhere) == (200, "")
+    assert refused(types=["provider.changed"])[0] == 403
+
+
 def test_a_credential_has_no_more_endpoints_than_its_quota(world: World) -> None:
     for purpose in ("app_1", "app_2", ""):
         for _ in range(2):
@@ -155,6 +180,48 @@ def test_nothing_tells_of_consumers_who_have_not_granted_it(world: World) -> Non
     assert world.ask("app_1", "GET", f"{LIST}/{own}/deliveries?outcome=dropped").json()["items"] == []
 
 
+def test_the_log_repeats_nothing_that_is_hidden(world: World) -> None:
+    own, others = world.made("!amount"), world.made("")
+    for endpoint in (own, others):
+        entry = {"endpoint": f"acme:{endpoint}", "tenant": "acme", "attempt": 1, "milliseconds": 1}
+        changed = {**entry, "at": NOW, "outcome": "failed", "delivery": f"{endpoint}/l/1", "webhook_id": "msg_1"}
+        echoed = {
+            "type": "relation.changed",
+            "answer": "amount 1250 of ada",
+            "error": "amount=1250",
+            "status": 400,
+        }
+        told = {
+            "type": "consumer.erased",
+            "delivery": f"{endpoint}/receipt/acme:consumer.erased/0f",
+            "status": 200,
+        }
+        world.database[LOG].insert_many(
+            [
+                {"_id": f"{endpoint}1", **changed, "subject": "consumer:ada", **echoed},
+                {"_id": f"{endpoint}2", **changed, "subject": "receipt/acme:consumer.erased/0f", **told},
+            ]
+        )
+
+    def log(bearer: str, endpoint: str) -> tuple[list[dict[str, Any]], list[str]]:
+        page = world.ask(bearer, "GET", f"{LIST}/{endpoint}/deliveries").json()
+        return page["items"], page.get("masked", [])
+
+    [_, changed], masked = log("", others)
+    assert (changed["answer"], changed["error"], masked) == ("amount 1250 of ada", "amount=1250", [])
+    [told, changed], masked = log("!amount", others)
+    assert (changed["answer"], changed["error"], changed["subject"]) == ("•••", "•••", "consumer:ada")
+    assert ("answer" in told, masked) == (False, ["answer", "error"])
+    # Its deliveries have the mask.
+    assert log("!amount", own)[0][1]["answer"] == "amount 1250 of ada"
+    [changed], masked = log("!consumer_id", own)
+    assert (changed["answer"], changed["subject"], masked) == ("•••", "•••", ["answer", "error", "subject"])
+    for stated in ({"receipt": "acme:consumer.erased/0f"}, {"delivery": told["delivery"]}):
+        assert world.ask("!amount", "POST", f"{LIST}/{others}/retry", stated).json() == {"deliveries": 0}
+        refused = world.ask("!consumer_id", "POST", f"{LIST}/{others}/retry", stated)
+        assert (refused.status_code, "consumer_id is hidden" in refused.json()["detail"]) == (403, True)
+
+
 def test_nobody_who_is_bound_hears_of_another_ones_endpoints(world: World) -> None:
     own, others, free = world.made("app_1"), world.made("app_2"), world.made("")
     every = world.endpoints.all("acme")
@@ -166,7 +233,17 @@ def test_nobody_who_is_bound_hears_of_another_ones_endpoints(world: World) -> No
 
 def test_the_count_of_a_day_goes_on_and_begins_anew_with_the_next(mongo_database: Mongo) -> None:
     counts = MongoCounts(mongo_database)
-    assert [counts.add("acme/k", "2026-11-29", amount) for amount in (5, 7)] == [5, 12]
-    assert counts.add("acme/other", "2026-11-29", 1) == 1
-    assert counts.add("acme/k", "2026-11-30", 3) == 3
-    assert counts.add("acme/k", "2026-11-29", 4) == 7, "a clock that is behind begins no day again"
+
+    def claim(day: str, needed: int, wanted: int = 0, most: int = 100) -> tuple[int, int]:
+        return counts.claim("acme/k", day, needed, max(needed, wanted), most)
+
+    assert [claim("2026-11-29", amount) for amount in (5, 7)] == [(5, 95), (7, 88)]
+    assert claim("2026-11-29", 89) == (0, 88), "what does not fit is not counted"
+    assert claim("2026-11-29", 80, 90) == (88, 0), "no more than there is"
+    assert claim("2026-11-29", 1) == (0, 0)
+    assert claim("2026-11-29", 1, most=50) == (0, 0), "the quota has been lowered"
+    assert counts.read("acme", "k", "2026-11-29") == 100
+    assert counts.claim("acme/other", "2026-11-29", 101, 101, 100) == (0, 100)
+    assert claim("2026-11-30", 3) == (3, 97)
+    assert claim("2026-11-29", 4) == (4, 93), "a clock that is behind begins no day again"
+    assert counts.read("acme", "k", "2026-11-30") == 7

@@ -14,24 +14,24 @@ import standardwebhooks
 from pymongo.database import Database
 
 from services.apps.registry import Registered, Registry
-from services.webhooks import schedule
-from services.webhooks.addresses import networks
 from services.webhooks.applications import served
 from services.webhooks.deliveries import DELIVERIES
-from services.webhooks.endpoints import Endpoints, Made
-from services.webhooks.feed import Feed
-from services.webhooks.leases import Leases
+from services.webhooks.delivery import retry_policy
+from services.webhooks.delivery.addresses import networks
+from services.webhooks.delivery.leases import Leases
+from services.webhooks.delivery.queue import Queue, Settled
+from services.webhooks.delivery.supervisor import Supervisor
+from services.webhooks.fanout.feed import Feed
 from services.webhooks.log_reader import LogReader
+from services.webhooks.management.endpoints import Endpoints, Made
+from services.webhooks.management.retries import Wanted
+from services.webhooks.messages.notice import telling
+from services.webhooks.messages.rendering import Renderer
 from services.webhooks.metrics import SenderMetrics
-from services.webhooks.notice import telling
-from services.webhooks.placing import DELETED, DISABLED, HIDDEN, NEVER_SENT, NO_ENDPOINT, STAYS_HIDDEN
-from services.webhooks.queue import Queue, Settled
-from services.webhooks.rendering import Renderer
-from services.webhooks.retrying import Wanted
+from services.webhooks.receipts.assignment import DELETED, DISABLED, HIDDEN, NEVER_SENT, NO_ENDPOINT, STAYS_HIDDEN
+from services.webhooks.receipts.dispatcher import BATCH as NOTICES_AT_ONCE
+from services.webhooks.receipts.dispatcher import ReceiptDispatcher
 from services.webhooks.schema import BESIDE, COLLECTIONS
-from services.webhooks.sending import Sending
-from services.webhooks.telling import BATCH as NOTICES_AT_ONCE
-from services.webhooks.telling import Telling
 from shared.access.apps.compliance import KEPT, erased
 from shared.access.apps.mongo import MongoApps
 from shared.access.apps.notices import MongoNotices, MongoReceipts
@@ -63,9 +63,9 @@ class World:
         self.waiting: list[int] = []
         self.telling = self.unhurried(waiting=self.waiting.append)
 
-    def unhurried(self, **more: Any) -> Telling:
+    def unhurried(self, **more: Any) -> ReceiptDispatcher:
         """Its look reaches all that there is, on the slowest machine, too."""
-        return Telling(self.database, self.apps, seconds=PATIENCE_SECONDS, **more)
+        return ReceiptDispatcher(self.database, self.apps, seconds=PATIENCE_SECONDS, **more)
 
     def approved(self, **more: Any) -> Registered:
         made = self.registry.register(new_app("relations:read", "webhooks:manage", tenant="default"))
@@ -90,7 +90,7 @@ class World:
 
     @contextmanager
     def sending(self) -> Iterator[None]:
-        made = Sending(
+        made = Supervisor(
             self.queue,
             Leases(self.database, "one"),
             lambda reader: Feed(self.database, reader, TOPICS),
@@ -99,6 +99,7 @@ class World:
             SenderMetrics(new_registry()),
             "one",
             ALLOWED,
+            ready=list,
             served=partial(served, find=self.apps.find),
             tell=self.telling.look,
         )
@@ -195,9 +196,9 @@ def test_many_processes_make_one_receipt_and_one_delivery_of_a_notice(world: Wor
         world.erase(consumer, app.id, "app_" + "z" * 16)
     pending = world.registry.register(new_app(tenant="default")).app
     world.erase("seen by none", pending.id)
-    others = [Telling(world.database, world.apps) for _ in range(4)]
+    others = [ReceiptDispatcher(world.database, world.apps) for _ in range(4)]
 
-    def work(one: Telling) -> None:
+    def work(one: ReceiptDispatcher) -> None:
         for _ in range(20):
             try:
                 one.look(world.queue.endpoints())
@@ -226,8 +227,8 @@ def test_many_processes_make_one_receipt_and_one_delivery_of_a_notice(world: Wor
 def test_what_is_given_up_is_on_the_receipt_and_can_be_sent_again(
     world: World, there: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schedule, "DELAYS", (0.05,) * 9)
-    monkeypatch.setattr(schedule, "_FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(retry_policy, "DELAYS", (0.05,) * 9)
+    monkeypatch.setattr(retry_policy, "_FIRST_PAUSE", 0.05)
     app = world.approved().app
     made = world.endpoint(app.id, there.url)
     there.rule = lambda _: 500
@@ -235,7 +236,7 @@ def test_what_is_given_up_is_on_the_receipt_and_can_be_sent_again(
     with world.sending():
         wait_for("ten attempts", lambda: world.states(app.id) == [("ada", "failed", "the endpoint answered 500")])
         [failed] = world.receipts.page("default", app.id, "failed", 10, None)
-        assert failed["attempts"] == schedule.MOST_ATTEMPTS
+        assert failed["attempts"] == retry_policy.MOST_ATTEMPTS
         wait_for("its delivery", lambda: world.database[DELIVERIES].find_one({"state": "failed"}))
         [delivery] = world.database[DELIVERIES].find()
         other = {name: value for name, value in delivery.items() if name != "receipt"} | {"_id": "no receipt"}
@@ -377,7 +378,7 @@ def test_a_tenant_with_much_to_tell_holds_up_no_other(world: World) -> None:
     world.database[NOTICES].insert_many(notices)
     world.apps.replace(other, replace(other, tenant="zoo"))
     world.database[NOTICES].insert_one(erased("zoo", "ada", [other.id], NOW))
-    hurried = Telling(world.database, world.apps, seconds=0)
+    hurried = ReceiptDispatcher(world.database, world.apps, seconds=0)
     for _ in range(2):
         hurried.look(world.queue.endpoints())
     assert world.database[NOTICES].count_documents({"tenant": "zoo"}) == 0

@@ -7,9 +7,9 @@ from fastapi import FastAPI
 
 from services.analytics.dashboard import live
 from shared.http.caller import SCOPES
-from shared.mongo.store import connect
 from tests.conftest import Addresses
 from tests.support.analytics_driver import get
+from tests.support.databases import fresh_database
 from tests.support.masked_worlds import POOLS, apps, base
 from tests.support.measures_world import store
 
@@ -28,14 +28,11 @@ EVERYTHING = {"Authorization": f"Bearer kith_{','.join(SCOPES)}"}
 
 @pytest.fixture(scope="module")
 def services(servers: Addresses) -> Iterator[Mapping[str, FastAPI]]:
-    with connect(servers.mongo) as client, pytest.MonkeyPatch.context() as patched:
+    with fresh_database(servers) as database, pytest.MonkeyPatch.context() as patched:
         patched.setattr(live, "LIFE_SECONDS", 0.0)
-        database = client["test-time-edges"]
-        client.drop_database(database.name)
         kith = store(database, base(), sealed=True)
         assert kith.vault is not None
         yield apps(database, kith.vault)
-        client.drop_database(database.name)
 
 
 def test_no_parameter_of_any_operation_fails_at_the_edges(services: Mapping[str, FastAPI]) -> None:

@@ -14,21 +14,21 @@ from aiohttp import web
 from pymongo.collection import Collection
 from pymongo.database import Database
 
-from services.webhooks import schedule
-from services.webhooks.addresses import networks
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, LANES, LOG
-from services.webhooks.endpoints import Endpoints, Made, Since
-from services.webhooks.feed import Feed
-from services.webhooks.leases import Leases
+from services.webhooks.delivery import retry_policy
+from services.webhooks.delivery.addresses import networks
+from services.webhooks.delivery.http_client import Answer
+from services.webhooks.delivery.leases import Leases
+from services.webhooks.delivery.queue import Queue, entry_of
+from services.webhooks.delivery.supervisor import Supervisor
+from services.webhooks.fanout.feed import Feed
 from services.webhooks.log_reader import LogReader
+from services.webhooks.management.endpoints import Endpoints, Made, Since
+from services.webhooks.management.retries import Wanted
+from services.webhooks.messages.rendering import Renderer
 from services.webhooks.metrics import SenderMetrics
-from services.webhooks.post import Answer
 from services.webhooks.projection import WebhooksProjection
-from services.webhooks.queue import Queue, entry_of
-from services.webhooks.rendering import Renderer
-from services.webhooks.retrying import Wanted
 from services.webhooks.schema import BESIDE, COLLECTIONS
-from services.webhooks.sending import Sending
 from shared.contracts.topics import Topics
 from shared.kafka.clients import open_publisher
 from shared.mongo.store import MongoStore, connect, prepare
@@ -91,7 +91,7 @@ class World:
 
     def publish(self, *consumers: str, kind: str = "view") -> list[str]:
         """Changes of these consumers, in Kafka and in the log that fan-out folds. Returns their webhook-ids."""
-        from services.webhooks.signing import message_id
+        from services.webhooks.messages.signing import message_id
 
         messages, ids = [], []
         for consumer in consumers:
@@ -129,8 +129,8 @@ class World:
             self._runner.step(0)
 
     @contextmanager
-    def sending(self, owner: str = "one") -> Iterator[Sending]:
-        made = Sending(
+    def sending(self, owner: str = "one") -> Iterator[Supervisor]:
+        made = Supervisor(
             Queue(self.database),
             Leases(self.database, owner),
             lambda reader: Feed(self.database, reader, self.topics),
@@ -139,6 +139,8 @@ class World:
             SenderMetrics(new_registry()),
             owner,
             ALLOWED,
+            ready=list,
+            served=list,
         )
         made.start()
         try:
@@ -174,8 +176,8 @@ def there() -> Iterator[Receiver]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts follow each other within the test."""
-    monkeypatch.setattr(schedule, "DELAYS", (0.1,) * 9)
-    monkeypatch.setattr(schedule, "_FIRST_PAUSE", 0.1)
+    monkeypatch.setattr(retry_policy, "DELAYS", (0.1,) * 9)
+    monkeypatch.setattr(retry_policy, "_FIRST_PAUSE", 0.1)
 
 
 def arrived(there: Receiver, ids: list[str]) -> Callable[[], bool]:
@@ -232,11 +234,11 @@ def test_what_is_given_up_lets_the_subject_go_on_and_can_be_retried(world: World
     world.fold()
     with world.sending():
         wait_for("the second", arrived(there, [second]))
-        assert there.ids.count(first) == schedule.MOST_ATTEMPTS
+        assert there.ids.count(first) == retry_policy.MOST_ATTEMPTS
         there.rule = lambda _: 200
         wait_for("the list of failures", lambda: world.endpoints.answer(world.state(made))["failed"] == 1)
         assert world.endpoints.retry(made.endpoint, Wanted()) == 1
-        wait_for("the first", lambda: there.ids.count(first) == schedule.MOST_ATTEMPTS + 1)
+        wait_for("the first", lambda: there.ids.count(first) == retry_policy.MOST_ATTEMPTS + 1)
         wait_for("an empty queue", lambda: world.queued() == 0)
     assert world.endpoints.answer(world.state(made))["failed"] == 0
 
@@ -245,7 +247,7 @@ def test_what_has_failed_once_is_sent_again_on_demand(
     world: World, there: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # By itself nothing is tried again while the test lasts.
-    monkeypatch.setattr(schedule, "DELAYS", (86_400.0,) * 9)
+    monkeypatch.setattr(retry_policy, "DELAYS", (86_400.0,) * 9)
     made = world.create(there.url)
     [first, behind, other, last] = world.publish("ada", "ada", "bob", "eve")
     there.rule = lambda _: 500
@@ -342,6 +344,55 @@ def test_a_replay_after_a_place_sends_what_follows_it_and_leaves_what_is_queued(
     assert {each.headers.get("kith-replay") for each in there.received} == {name}
 
 
+def missed(world: World, there: Receiver, *consumers: str) -> tuple[Made, list[str]]:
+    """An endpoint that was sent one change, and disabled during as many more as there are ``consumers``."""
+    made = world.create(there.url)
+    ids = world.publish("ada")
+    world.fold()
+    with world.sending():
+        wait_for("a delivery", arrived(there, ids))
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    assert world.endpoints.disable(world.state(made)) is not None
+    ids += world.publish(*consumers)
+    world.fold()
+    assert world.endpoints.enable(world.state(made)) is not None
+    return made, ids
+
+
+def test_a_replay_sends_what_was_missed_and_has_been_sent_since_again(world: World, there: Receiver) -> None:
+    """Also while nothing has changed since, so that fan-out has not gone on behind the gap."""
+    made, ids = missed(world, there, "ada", "bob", "ada", "bob")
+    with world.sending():
+        wait_for("what was missed", arrived(there, ids))
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    there.received.clear()
+    assert world.endpoints.replay(world.state(made), Since())[1] == len(ids)
+    with world.sending():
+        wait_for("all again", arrived(there, ids))
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    assert sorted(there.ids) == sorted(ids)
+
+
+def test_a_replay_ends_where_the_rest_of_a_gap_begins(
+    world: World, there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, ids = missed(world, there, "ada", "bob", "ada", "bob")
+    monkeypatch.setattr("services.webhooks.fanout.feed.PIECE", 2)
+    reader = LogReader(world.settings)
+    try:
+        feed = Feed(world.database, lambda: reader, world.topics)
+        [part] = feed.parts(made.endpoint["_id"])
+        feed.enqueue(world.state(made), part)
+    finally:
+        reader.close()
+    there.received.clear()
+    assert world.endpoints.replay(world.state(made), Since())[1] == 3
+    with world.sending():
+        wait_for("everything", arrived(there, ids))
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    assert sorted(there.ids) == sorted(ids), "what was queued of the gap is part of the replay"
+
+
 def test_an_endpoint_may_begin_in_the_past(world: World, there: Receiver) -> None:
     ids = world.publish("ada", "bob")
     world.fold()
@@ -378,7 +429,7 @@ def test_bodies_are_made_when_they_are_sent(world: World, there: Receiver) -> No
 
 @pytest.mark.usefixtures("quick")
 def test_a_huge_answer_and_a_slow_one_are_cut(world: World, there: Receiver, monkeypatch: Any) -> None:
-    monkeypatch.setattr("services.webhooks.post.TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr("services.webhooks.delivery.http_client.TIMEOUT_SECONDS", 1.0)
 
     async def slow(_: Received) -> web.Response:
         await asyncio.sleep(3)
@@ -405,7 +456,7 @@ def test_a_dead_endpoint_gets_one_attempt_at_a_time_and_costs_others_nothing(
     world: World, there: Receiver, monkeypatch: Any
 ) -> None:
     # Longer than the test takes, on whatever machine.
-    monkeypatch.setattr(schedule, "_FIRST_PAUSE", 300.0)
+    monkeypatch.setattr(retry_policy, "_FIRST_PAUSE", 300.0)
     dead = world.create("http://127.0.0.1:1/hook")
     world.create(there.url)
     ids = world.publish(*[f"c{n}" for n in range(60)])
@@ -437,7 +488,7 @@ def test_two_processes_share_endpoints_and_one_takes_over(world: World, there: R
 
 
 def test_a_full_queue_becomes_a_cursor(world: World, there: Receiver, monkeypatch: Any) -> None:
-    monkeypatch.setattr("services.webhooks.feeding.MOST_QUEUED", 20)
+    monkeypatch.setattr("services.webhooks.fanout.queue_filler.MOST_QUEUED", 20)
     made = world.create(there.url)
     there.rule = lambda _: 500
     ids = world.publish(*[f"c{n}" for n in range(30)])
@@ -449,7 +500,7 @@ def test_a_full_queue_becomes_a_cursor(world: World, there: Receiver, monkeypatc
         assert world.queued() <= 30
         assert world.endpoints.answer(world.state(made))["behind"] == 40
         there.rule = lambda _: 200
-        monkeypatch.setattr(schedule, "_LONGEST_PAUSE", 0.1)
+        monkeypatch.setattr(retry_policy, "_LONGEST_PAUSE", 0.1)
         world.endpoints.enable(world.state(made))
         wait_for("everything", arrived(there, [*ids, *more]))
         wait_for("an empty queue", lambda: world.queued() == 0)
@@ -459,7 +510,7 @@ def test_a_full_queue_becomes_a_cursor(world: World, there: Receiver, monkeypatc
 def test_a_feed_that_has_no_time_for_a_filter_goes_on_where_it_has_ended(
     world: World, there: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.webhooks.feed.FILTER_WORK", 1)
+    monkeypatch.setattr("services.webhooks.fanout.feed.FILTER_WORK", 1)
     made = world.create(there.url, filter="data.after.kind == 'purchase'")
     world.endpoints.disable(made.endpoint)
     ids, _ = world.publish(*[f"c{n}" for n in range(6)], kind="purchase"), world.publish("other")

@@ -12,13 +12,13 @@ from services.apps.figures import Figures
 from services.apps.key_pairs import MongoKeyPairs
 from services.apps.signing import Signer
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, LOG
-from services.webhooks.feed import Feed
-from services.webhooks.leases import Leases
+from services.webhooks.delivery.http_client import Answer
+from services.webhooks.delivery.leases import Leases
+from services.webhooks.delivery.queue import Changes, Settled, entry_of
+from services.webhooks.fanout.feed import Feed
 from services.webhooks.log_reader import LogReader
-from services.webhooks.post import Answer
+from services.webhooks.management.retries import Wanted
 from services.webhooks.projection import WebhooksProjection
-from services.webhooks.queue import Changes, Settled, entry_of
-from services.webhooks.retrying import Wanted
 from services.webhooks.schema import COLLECTIONS, KEPT_SECONDS
 from shared.access.apps.notices import MongoNotices, registered
 from shared.access.apps.schema import NOTICES, PUBLIC_KEYS, RECEIPTS

@@ -13,16 +13,16 @@ import httpx
 import pytest
 from pymongo.database import Database
 
-from services.webhooks import endpoints as module
 from services.webhooks.api import create_app
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, RANGES
-from services.webhooks.endpoints import Endpoints, Since, TooMany
-from services.webhooks.feed import Feed
-from services.webhooks.feeding import Feeding
+from services.webhooks.delivery.queue import Queue
+from services.webhooks.fanout.feed import Feed
+from services.webhooks.fanout.queue_filler import QueueFiller
+from services.webhooks.management import endpoints as module
+from services.webhooks.management.endpoints import Endpoints, Since, TooMany
+from services.webhooks.management.replays import MOST_REPLAYS, Unfinished
+from services.webhooks.messages.rendering import Renderer
 from services.webhooks.metrics import SenderMetrics
-from services.webhooks.queue import Queue
-from services.webhooks.rendering import Renderer
-from services.webhooks.replaying import MOST_REPLAYS, Unfinished
 from services.webhooks.schema import BESIDE, COLLECTIONS
 from shared.contracts.errors import Unavailable
 from shared.mongo.store import prepare
@@ -271,8 +271,8 @@ def test_a_tenant_with_much_to_read_holds_up_no_other_one(world: World) -> None:
     feed.finished_ranges.side_effect = fed.append
     feed.parts.return_value = []
     queue, metrics = Queue(world.database), SenderMetrics(new_registry())
-    feeding = Feeding(queue, lambda _: feed, Mock(), metrics, seconds=0.0, rounds_seconds=0.0)
+    feeding = QueueFiller(queue, lambda _: feed, Mock(), metrics, seconds=0.0, rounds_seconds=0.0)
     for _ in range(3):
-        feeding.all(made)
+        feeding.fill(made)
     assert fed.count(made[3]["_id"]) == 3, "each time"
     assert sorted(fed) == sorted(each["_id"] for each in made for _ in range(3 if each is made[3] else 1))

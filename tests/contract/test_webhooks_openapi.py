@@ -3,9 +3,9 @@
 from pymongo.database import Database
 
 from services.webhooks.api import create_app
-from services.webhooks.endpoints import Endpoints
 from services.webhooks.log_reader import LogReader
-from services.webhooks.rendering import Renderer
+from services.webhooks.management.endpoints import Endpoints
+from services.webhooks.messages.rendering import Renderer
 from services.webhooks.schema import BESIDE, COLLECTIONS
 from shared.mongo.store import prepare
 from shared.runtime.protocols import Document

@@ -29,11 +29,11 @@ from services.rabbitmq.client import RabbitConsumption
 from services.rabbitmq.inflow import Inflow
 from services.rabbitmq.letters import DeadLetters
 from services.rabbitmq.outflow import Outflow
-from services.webhooks.feed import Feed
-from services.webhooks.placing import Placing
-from services.webhooks.post import Answer, Poster
-from services.webhooks.queue import Queue
-from services.webhooks.telling import Telling
+from services.webhooks.delivery.http_client import Answer, HttpClient
+from services.webhooks.delivery.queue import Queue
+from services.webhooks.fanout.feed import Feed
+from services.webhooks.receipts.assignment import ReceiptAssignment
+from services.webhooks.receipts.dispatcher import ReceiptDispatcher
 from shared.access.apps.mongo import MongoApps
 from shared.kafka.python_client.reader import KafkaReader
 from shared.mongo.store import MongoStore
@@ -201,8 +201,8 @@ def install(faults: str) -> None:
     around(Feed, "_store", points, "before-feed", "after-feed")
     for write in ("insert", "replace"):
         around(MongoApps, write, points, "before-app", "after-app")
-    around(Telling, "_expand", points, "before-receipts", "after-receipts")
-    around(Placing, "move", points, "before-given", "after-given", when=lambda args, _: bool(args[0]))
+    around(ReceiptDispatcher, "_expand", points, "before-receipts", "after-receipts")
+    around(ReceiptAssignment, "move", points, "before-given", "after-given", when=lambda args, _: bool(args[0]))
     _post(points)
     around_async(Inflow, "_publish", points, "before-publish-in", "after-publish-in")
     around_async(RabbitConsumption, "acknowledge", points, "before-acknowledge", "after-acknowledge")
@@ -212,15 +212,15 @@ def install(faults: str) -> None:
 
 
 def _post(points: Points) -> None:
-    plain = Poster.post
+    plain = HttpClient.post
 
-    async def post(self: Poster, url: str, headers: dict[str, str], body: bytes) -> Answer:
+    async def post(self: HttpClient, url: str, headers: dict[str, str], body: bytes) -> Answer:
         points.reach("before-post")
         answer = await plain(self, url, headers, body)
         points.reach("after-post")
         return answer
 
-    Poster.post = post  # type: ignore[method-assign]
+    HttpClient.post = post  # type: ignore[method-assign]
 
 
 def around_async(owner: type, name: str, points: Points, before: str, after: str) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from services.apps.registry import Registry
 from services.webhooks.deliveries import DELIVERIES, LEASES
-from services.webhooks.signing import message_id
+from services.webhooks.messages.signing import message_id
 from shared.access.apps.mongo import MongoApps
 from shared.access.apps.schema import NOTICES, RECEIPTS, REGISTER
 from tests.fault.load import Item, event

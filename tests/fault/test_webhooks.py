@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.webhooks.endpoints import Endpoints
+from services.webhooks.delivery.sender import CONCURRENCY
 from services.webhooks.log_reader import LogReader
-from services.webhooks.rendering import Renderer
+from services.webhooks.management.endpoints import Endpoints
+from services.webhooks.messages.rendering import Renderer
 from services.webhooks.schema import BESIDE, COLLECTIONS
-from services.webhooks.sender import CONCURRENCY
 from shared.contracts.topics import Topics
 from shared.kafka.python_client.reader import open_consumer, partitions_of
 from shared.mongo.store import prepare

@@ -65,8 +65,11 @@ class Names:
 
 
 @contextmanager
-def gateway(folder: Path, addresses: Mapping[str, Sequence[str]]) -> Iterator[Mapping[str, int]]:
-    """By service, its port: of the gateway on 127.0.0.1, and of each process at one of its ``addresses``.
+def gateway(
+    folder: Path, addresses: Mapping[str, Sequence[str]], proxies: str = ""
+) -> Iterator[Mapping[str, int]]:
+    """By service, its port: of the gateway on 127.0.0.1, and of each process at one of its ``addresses``. It
+    believes ``proxies`` about their clients.
 
     Skips the test where there is no nginx; fails it with KITH_TEST_NGINX=required, as in CI."""
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -78,11 +81,17 @@ def gateway(folder: Path, addresses: Mapping[str, Sequence[str]]) -> Iterator[Ma
     with Names(addresses) as names:
         for path in FOLDER.iterdir():
             (folder / path.name).write_text(_for_here(path.read_text(), ports, names.port, folder))
-        argv = [program, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-g", "daemon off;"]
-        process = Process("nginx", argv, folder / "nginx.log")
+        # Its workers would be somebody who cannot enter the folder, where root starts it.
+        user = "user root; " if os.geteuid() == 0 else ""
+        own = ["-p", str(folder), "-c", str(folder / "nginx.conf"), "-g", f"{user}daemon off;"]
+        given = {"PATH": f"{Path(program).parent}:{os.environ['PATH']}", "KITH_GATEWAY_PROXIES": proxies}
+        process = Process("nginx", ["sh", str(folder / "start.sh"), *own], folder / "nginx.log", given)
         process.start()
         try:
-            process.wait_until(lambda: None if _listens(ports["ingest"]) else "its port", PATIENCE_SECONDS)
+            # It opens them one after the other.
+            process.wait_until(
+                lambda: None if all(map(_listens, ports.values())) else "its ports", PATIENCE_SECONDS
+            )
             yield ports
         finally:
             process.stop()

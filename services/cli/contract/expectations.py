@@ -27,8 +27,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from services.cli.contract.compare import Difference, Undecidable, differences, type_of
+from services.cli.contract.compare import Difference, differences
+from services.cli.contract.keywords import Undecidable
 from services.cli.contract.published import Published
+from services.cli.contract.values import type_of
 from shared.contracts.codec import decode
 from shared.contracts.errors import ConfigurationError, InvalidEvent
 

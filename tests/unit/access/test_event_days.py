@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.access.event_days import EventDays
+from shared.access.event_days import EventDays, claim
 from shared.contracts.errors import Unavailable
 from shared.http.caller import Caller, Denied
 
@@ -20,13 +20,15 @@ class MemoryCounts:
         self.writes = 0
         self.away = False
 
-    def add(self, id: str, day: str, amount: int) -> int:
+    def claim(self, id: str, day: str, needed: int, wanted: int, most: int) -> tuple[int, int]:
         if self.away:
             raise Unavailable("the count cannot be read")
         self.writes += 1
         known, count = self.days.get(id, ("", 0))
-        self.days[id] = (max(known, day), count + amount if known >= day else amount)
-        return self.days[id][1]
+        count = count if known >= day else 0
+        claimed, free = claim(count, needed, wanted, most)
+        self.days[id] = (max(known, day), count + claimed)
+        return claimed, free
 
 
 class World:
@@ -68,6 +70,8 @@ def test_all_processes_together_never_take_more_and_refuse_a_hundredth_each_earl
         # Nobody else's batches, one by one: the rest is there but for what others have taken.
         while await world.takes(app, 1):
             taken += 1
+        [(_, count)] = world.counts.days.values() or [("", 0)]
+        assert count == taken + sum(share.left for each in world.processes for share in each._shares.values())
         return taken
 
     taken = asyncio.run(all_sent())
@@ -138,3 +142,26 @@ def test_a_quota_that_the_tenant_changes_holds_at_once() -> None:
     assert world.sent(caller(10_000), 500)
     assert not world.sent(caller(20), 1)
     assert world.sent(caller(10_000), 500)
+
+
+def test_a_batch_that_does_not_fit_takes_nothing_from_the_other_processes() -> None:
+    world, app = World(2), caller(1_000)
+    assert world.sent(app, 5)
+    for _ in range(3):
+        assert not world.sent(app, 2_000)
+    assert world.counts.days == {"acme/k1": ("2026-11-29", 10)}, "a hundredth of 1,000, and nothing of the batch"
+    assert world.sent(app, 500, 1)
+    assert not world.sent(app, 600), "others have taken so many"
+    assert world.sent(app, 490)
+    assert world.counts.days == {"acme/k1": ("2026-11-29", 995)}, "and what is left of the hundredth"
+
+
+def test_what_surely_does_not_fit_is_refused_without_asking() -> None:
+    world, app = World(), caller(100)
+    assert world.sent(app, 90)
+    assert not world.sent(app, 11)
+    writes = world.counts.writes
+    for amount in (11, 50, 101):
+        assert not world.sent(app, amount)
+    assert world.counts.writes == writes
+    assert world.sent(app, 10)

@@ -10,8 +10,8 @@ from services.exports.column_access import split
 from services.exports.datasets import DATASETS
 from services.privacy.answers import ExportedRelation
 from services.relations.answers import Relation, RelationPage
-from services.webhooks.body import body_of
-from services.webhooks.subscription import matches
+from services.webhooks.fanout.subscription import matches
+from services.webhooks.messages.body import body_of
 from shared.access.masks import MASK, masked
 
 MASKS = ("amount", "amount.*", "amount.EUR", "amount.EUR.more")

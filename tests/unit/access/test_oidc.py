@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -25,11 +26,17 @@ ISSUER, AUDIENCE = "https://id.example", "kith"
 Json = dict[str, Any]
 
 
+@cache
+def first_key() -> RSAKey:
+    """Every issuer begins with this one: to find one takes long, and nothing changes it."""
+    return RSAKey.generate_key(2048, {"kid": "one"}, private=True)
+
+
 class Issuer:
     """An issuer with an endpoint of its own."""
 
     def __init__(self) -> None:
-        self.keys: list[Any] = [RSAKey.generate_key(2048, {"kid": "one"}, private=True)]
+        self.keys: list[Any] = [first_key()]
         self.status, self.asked, self.body = 200, 0, b""
         issuer = self
 
@@ -48,7 +55,7 @@ class Issuer:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
         self.thread.start()
 
     @property

@@ -12,6 +12,7 @@ import typer
 
 from services.cli.__main__ import app
 from services.cli.commands import PLACES
+from tests.support.end_to_end import call_kith
 
 #: What a command line is made of and printed with. Typer checks the values of options by pydantic.
 #: Typer's rich looks for attr, which other packages bring.
@@ -94,18 +95,22 @@ def test_a_mistyped_command_is_answered_with_the_nearest(capsys: pytest.CaptureF
         ("kith up --port", {"--port-base"}),
         ("kith keys api create --scope consumers:", {"consumers:read"}),
         ("kith export relations prov", {"providers"}),
-        ("kith export measures/rfm", {"measures/rfm", "measures/rfm-consumers"}),
         ("kith export relations --format p", {"parquet"}),
         ("kith up --workers ana", {"analytics="}),
     ],
 )
 def test_a_shell_completes_commands_and_options(line: str, offered: set[str]) -> None:
-    words = line.split()
+    _, output, errors = call_kith(**completing(line))
+    assert set(output.split()) == offered, errors
+
+
+def completing(line: str) -> dict[str, str]:
+    return {"_KITH_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
+
+
+def test_the_process_that_a_shell_starts_completes() -> None:
+    command = [Path(sys.executable).with_name("kith")]
     done = subprocess.run(
-        [Path(sys.executable).with_name("kith")],
-        env={"_KITH_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)},
-        capture_output=True,
-        text=True,
-        check=False,
+        command, env=completing("kith export measures/rfm"), capture_output=True, text=True, check=False
     )
-    assert set(done.stdout.split()) == offered, done.stderr
+    assert set(done.stdout.split()) == {"measures/rfm", "measures/rfm-consumers"}, done.stderr

@@ -12,7 +12,7 @@ import standardwebhooks
 
 from services.demo.application import judged
 from services.demo.receiver import Delivery, Place, Receiver, is_valid
-from services.webhooks.signing import new_secret, signatures
+from services.webhooks.messages.signing import new_secret, signatures
 from tests.support.waiting import PATIENCE_SECONDS
 
 NOW = 1_796_000_000

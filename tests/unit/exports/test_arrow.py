@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,7 @@ def test_without_the_libraries_texts_work_and_the_rest_says_what_to_install(
 ) -> None:
     monkeypatch.setattr("services.exports.formats.find_spec", lambda _: None)
     if format in ("parquet", "hyper"):
-        with pytest.raises(NotInstalled, match=r"kith\[exports\]"):
+        with pytest.raises(NotInstalled, match="extra exports"):
             FORMATS[format].chunks(export(numbered(10, 2)))
     else:
         assert b"".join(FORMATS[format].chunks(export(numbered(10, 2))))
@@ -204,9 +204,41 @@ def test_no_rows_of_any_column_end_the_process(format: str, data: st.DataObject)
     assert isinstance(b"".join(FORMATS[format].chunks(made)), bytes)
 
 
+Names = Callable[[bytes, str], list[str]]
+
+
+@pytest.fixture(scope="module")
+def names_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Names]:
+    """The columns of a table in a file for Tableau. They are read in a process of its own, as each is written in
+    one."""
+    read = (
+        "import pantab, sys\n"
+        "for line in sys.stdin:\n"
+        "    file, table = line.rstrip('\\n').split('\\t')\n"
+        "    print(*pantab.frame_from_hyper(file, table=table, return_type='pyarrow').column_names, flush=True)"
+    )
+    folder = tmp_path_factory.mktemp("read")
+    command = [sys.executable, "-c", read]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tempfile.gettempdir()
+    ) as reader:
+
+        def names(content: bytes, table: str) -> list[str]:
+            assert reader.stdin is not None
+            assert reader.stdout is not None
+            file = folder / "read.hyper"
+            file.write_bytes(content)
+            print(file, table, sep="\t", file=reader.stdin, flush=True)
+            return reader.stdout.readline().split()
+
+        yield names
+        # Its input ends with the block.
+    assert reader.returncode == 0
+
+
 @pytest.mark.parametrize("dataset", list(DATASETS))
 @pytest.mark.parametrize("format", FORMAT_NAMES)
-def test_every_dataset_without_rows_is_a_file_with_its_columns(dataset: str, format: str) -> None:
+def test_every_dataset_without_rows_is_a_file_with_its_columns(dataset: str, format: str, names_of: Names) -> None:
     columns = DATASETS[dataset].columns
     content = b"".join(FORMATS[format].chunks(Export(dataset, "default", columns, NOW, Rows(iter([])))))
     if format == "parquet":
@@ -223,29 +255,13 @@ ANSWERS: dict[str, type[BaseModel]] = {
 
 @pytest.mark.parametrize("name", sorted(ANSWERS))
 @pytest.mark.parametrize("format", ["parquet", "hyper", "csv"])
-def test_every_measure_without_items_is_a_file_with_its_columns(name: str, format: str) -> None:
+def test_every_measure_without_items_is_a_file_with_its_columns(name: str, format: str, names_of: Names) -> None:
     schema = ANSWERS[name].model_json_schema(mode="serialization")
     made = measure_export(name, "default", {"items": []}, NOW, schema)
     assert made.columns
     content = b"".join(FORMATS[format].chunks(made))
     if format == "hyper":
         assert names_of(content, name) == [column.name for column in made.columns]
-
-
-def names_of(content: bytes, table: str) -> list[str]:
-    """The columns of a file for Tableau. It is read in a process of its own, as it is written in one."""
-    read = (
-        "import sys, pantab, tempfile; f = tempfile.NamedTemporaryFile(suffix='.hyper');"
-        "f.write(sys.stdin.buffer.read()); f.flush();"
-        f"print(' '.join(pantab.frame_from_hyper(f.name, table={table!r}, return_type='pyarrow').column_names))"
-    )
-    return (
-        subprocess.run(
-            [sys.executable, "-c", read], input=content, capture_output=True, check=True, cwd=tempfile.gettempdir()
-        )
-        .stdout.decode()
-        .split()
-    )
 
 
 def child(code: str, monkeypatch: pytest.MonkeyPatch) -> None:

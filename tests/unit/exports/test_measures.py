@@ -38,7 +38,8 @@ class Services:
         self.asked: list[tuple[str, dict[str, str], str | None]] = []
         self.known = known
         self._servers = {name: self._server(name) for name in ("analytics", "relations")}
-        self.client = MeasureServices(*(f"http://127.0.0.1:{s.server_address[1]}" for s in self._servers.values()))
+        analytics, relations = (f"http://127.0.0.1:{s.server_address[1]}" for s in self._servers.values())
+        self.client = MeasureServices(analytics, relations, 120)
 
     def _server(self, name: str) -> ThreadingHTTPServer:
         services = self
@@ -113,7 +114,7 @@ def test_a_refusal_is_the_services_own(services: Services) -> None:
 def test_a_service_that_is_away_is_unavailable() -> None:
     [one, other] = free_ports(2)
     with pytest.raises(Unavailable):
-        MeasureServices(f"http://127.0.0.1:{one}", f"http://127.0.0.1:{other}").answer("activity", {}, {})
+        MeasureServices(f"http://127.0.0.1:{one}", f"http://127.0.0.1:{other}", 120).answer("activity", {}, {})
 
 
 def test_the_route_gives_its_items_as_a_file(services: Services) -> None:

@@ -122,6 +122,67 @@ def test_cancellations_count_whatever_their_source_is_called_and_whichever_file_
     assert last["time"] == "2026-03-03T10:00:00Z"
 
 
+@pytest.mark.parametrize("first", ["cancelled", "orders"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        'changed = { column = "cancelled", timezone = "UTC" }',
+        "as_of = 2026-01-05T00:00:00Z",
+        'changed = { column = "cancelled", timezone = "UTC" }\nas_of = 2026-01-05T00:00:00Z',
+    ],
+)
+def test_cancellations_with_an_older_time_of_their_own_undo_orders_that_state_none(
+    tmp_path: Path, first: str, options: str
+) -> None:
+    parts = {
+        "orders": ORDERS.format(
+            name="orders", type="recorded", options="", fields="kind = { const = 'purchase' }"
+        ),
+        "cancelled": ORDERS.format(name="cancelled", type="retracted", options=options, fields=""),
+    }
+    made(tmp_path / "orders.csv", "no,date,customer,shop\n1,2025-02-03,c,s\n2,2025-02-03,c,s\n", MONDAY)
+    made(
+        tmp_path / "cancelled.csv",
+        "no,date,customer,shop,cancelled\n1,2025-02-03,c,s,2026-01-05\n2,2025-02-03,c,s,2026-03-04\n",
+        MONDAY - 10,
+    )
+    mapping = write_mapping(
+        tmp_path, "".join(parts[name] for name in sorted(parts, key=lambda name: name != first))
+    )
+    report = imported(mapping, recorder := Recorder(), as_of=None)
+    last = winners(recorder.events(), key="relation_id")
+    assert {one["type"] for one in last.values()} == {"relation.retracted"}
+    later = "2026-03-04T00:00:00Z" if "changed" in options else "2026-03-02T10:00:00Z"
+    assert [last[no]["time"] for no in "12"] == ["2026-03-02T10:00:00Z", later]
+    notes = [note for source in report.sources for note in source.notes]
+    raised = "1 rows say that they were changed before 2026-03-02T10:00:00+00:00, and count as of then"
+    assert [raised in note for note in notes] == [True] * ("changed" in options)
+
+
+def test_cancellations_and_orders_that_both_say_when_they_were_changed_keep_their_times(tmp_path: Path) -> None:
+    changed = 'changed = { column = "edited", timezone = "UTC" }'
+    made(tmp_path / "orders.csv", "no,date,customer,shop,edited\n1,2025-02-03,c,s,2026-01-07\n", MONDAY)
+    made(tmp_path / "cancelled.csv", "no,date,customer,shop,edited\n1,2025-02-03,c,s,2026-01-05\n", MONDAY)
+    text = ORDERS.format(name="orders", type="recorded", options=changed, fields="kind = { const = 'purchase' }")
+    text += ORDERS.format(name="cancelled", type="retracted", options=changed, fields="")
+    found = events(write_mapping(tmp_path, text))
+    assert [one["time"] for one in found] == ["2026-01-07T00:00:00Z", "2026-01-05T00:00:00Z"]
+
+
+def test_a_file_made_later_changes_no_id_of_a_cancellation(tmp_path: Path) -> None:
+    text = ORDERS.format(name="orders", type="recorded", options="", fields="kind = { const = 'purchase' }")
+    text += ORDERS.format(
+        name="cancelled", type="retracted", options='changed = { column = "date", timezone = "UTC" }', fields=""
+    )
+    mapping = write_mapping(tmp_path, text)
+    found = []
+    for at in (MONDAY, TUESDAY):
+        for name in ("orders", "cancelled"):
+            made(tmp_path / f"{name}.csv", "no,date,customer,shop\n1,2025-02-03,c,s\n", at)
+        found.append(events(mapping)[1]["id"])
+    assert found[0] == found[1]
+
+
 def test_of_two_rows_about_one_thing_the_later_wins(tmp_path: Path) -> None:
     mapping = write_mapping(tmp_path, CONTACTS.format(options=""))
     made(tmp_path / "contacts.csv", "no,tier\n" + "".join(f"k,{n}\n" for n in range(200)), MONDAY)

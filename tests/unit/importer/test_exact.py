@@ -1,14 +1,21 @@
 """Ids and numbers stay what they were: different ones stay different, or their rows are refused by name."""
 
 import json
+from contextlib import suppress
+from decimal import Decimal
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from services.importer.draft import draft
 from services.importer.json_rows import NotJson, read_json
-from services.importer.values import BadValue, to_id, to_plain
+from services.importer.numbers import multiply, to_decimal, to_int
+from services.importer.times import parse
+from services.importer.values import BadValue, to_id, to_plain, to_text
 from tests.support.importer import Recorder, imported, rejected, visits
 
 
@@ -163,3 +170,53 @@ def test_a_telephone_number_that_lost_digits_is_refused(tmp_path: Path) -> None:
         1,
         "data.personal.phone",
     )
+
+
+NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,25})?", fullmatch=True)
+
+
+@given(NUMBERS)
+@example("1e99999999999999999999")
+@example("1e9999999")
+@example("1e-999999999")
+@example("0e9999999")
+def test_any_number_is_kept_or_refused_in_every_field(text: str) -> None:
+    try:
+        value = read_json(text)
+    except NotJson:
+        return
+    for factor in ("1", "100"):
+        try:
+            number = to_int(multiply(to_decimal(value), Decimal(factor)))
+        except BadValue:
+            continue
+        # A Fraction of 0e9999999 would be made of a number with as many digits.
+        assert number == (Fraction(text) * int(factor) if value else 0)
+    for convert in (to_plain, to_id, to_text, partial(parse, form="unix")):
+        with suppress(BadValue):
+            convert(value)
+
+
+def test_a_number_with_any_exponent_rejects_its_row_only_and_can_be_drafted(tmp_path: Path) -> None:
+    rows = [
+        f'{{"who": "c", "where": "p", "total": {number}}}'
+        for number in ("1e99999999999999999999", "1e9999999", "5")
+    ]
+    fields = "amount = 'total'\ncurrency = { const = 'EUR' }"
+    recorder, bad = lines(tmp_path, *rows, fields=fields)
+    assert [one["data"]["amount"] for one in recorder.events()] == [5]
+    assert [(one["reason"], one["field"]) for one in bad] == [("not_json", None), ("invalid", "data.amount")]
+    assert "total" in draft(tmp_path / "v.jsonl")
+
+
+@pytest.mark.parametrize("levels", [90, 101, 500, 900, 5_000, 100_000])
+def test_a_deep_row_is_rejected_and_not_the_file(tmp_path: Path, levels: int) -> None:
+    deep = "[" * levels + "]" * levels
+    recorder, bad = lines(
+        tmp_path,
+        f'{{"who": "c", "where": "p", "x": {deep}}}',
+        '{"who": "d", "where": "p"}',
+        fields="traits = { column = 'x' }",
+    )
+    assert [one["data"]["consumer_id"] for one in recorder.events()] == ["d"]
+    assert [one["number"] for one in bad] == [1]

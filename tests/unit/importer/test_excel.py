@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 import sqlite3
 import zipfile
 from collections.abc import Iterator
@@ -240,6 +241,32 @@ def test_cells_that_are_not_what_they_seem(
     (bad,) = rejected(mapping)
     assert (bad["number"], bad["field"]) == (2, field)
     assert detail in bad["detail"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "field"),
+    [
+        (b'<c r="C2" t="str"><f>B2</f><v></v></c>', None),
+        (b'<c r="C2" t="str"><f>B2</f><v>d</v></c>', None),
+        (b'<c r="C2"><f>B2</f><v></v></c>', "data.traits.note"),
+        (b'<c r="C2"><f>B2</f></c>', "data.traits.note"),
+    ],
+)
+def test_a_formula_may_have_an_empty_text_as_its_result(tmp_path: Path, cell: bytes, field: str | None) -> None:
+    book = openpyxl.Workbook()
+    for row in (["who", "where", "note"], ["c", "p", "=B2"]):
+        book.worksheets[0].append(row)
+    book.save(tmp_path / "made.xlsx")
+    with zipfile.ZipFile(tmp_path / "made.xlsx") as made, zipfile.ZipFile(tmp_path / "v.xlsx", "w") as changed:
+        for name in made.namelist():
+            changed.writestr(name, re.sub(rb'<c r="C2".*?</c>', cell, made.read(name)))
+    mapping = visits(tmp_path, "v.xlsx", fields='traits.note = "note"')
+    report = imported(mapping, recorder := Recorder())
+    assert [one["field"] for one in (rejected(mapping) if report.rejected else [])] == [field] * (
+        field is not None
+    )
+    notes = [one["data"].get("traits", {}).get("note") for one in recorder.events()]
+    assert notes == [] if field else notes == ["d" if b"d" in cell.partition(b"<v>")[2][:1] else None]
 
 
 def test_an_error_may_stand_for_a_missing_value(tmp_path: Path) -> None:

@@ -273,10 +273,13 @@ def test_lists_from_another_file_by_a_key_of_another_name(tmp_path: Path) -> Non
     assert [one["data"].get("traits") for one in recorder.events()] == [{"tags": ["b", "a"]}, None]
 
 
-def test_a_bad_row_of_another_file_ends_the_import(tmp_path: Path) -> None:
+def test_a_bad_row_of_another_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "v.csv").write_text("who,where\nc1,p1\n")
     (tmp_path / "tags.csv").write_text("id,tag\nc1,a\nc1,b,c\n")
     recorder = Recorder()
-    with pytest.raises(MappingError, match=r"tags\.csv: row 3: has 3 columns instead of 2"):
-        imported(visits(tmp_path, "v.csv", COLLECT, 'traits.tags = { collect = "tags" }'), recorder)
-    assert recorder.messages == []
+    mapping = visits(tmp_path, "v.csv", COLLECT, 'traits.tags = { collect = "tags" }')
+    report = imported(mapping, recorder)
+    assert (report.read, report.accepted, report.rejected) == (2, 1, 1)
+    (bad,) = rejected(mapping)
+    assert (bad["source"], bad["number"], bad["detail"]) == ("v.collect.tags", 3, "has 3 columns instead of 2")
+    assert recorder.events()[0]["data"]["traits"] == {"tags": ["a"]}

@@ -75,3 +75,35 @@ def test_an_id_with_a_character_that_nobody_sees_rejects_its_row(tmp_path: Path)
     mapping.write_text(MAPPING.format(file="visits.csv"), encoding="utf-8")
     report = imported(mapping, recorder := Recorder())
     assert (report.read, report.accepted, len(recorder.events())) == (2, 1, 1)
+
+
+@pytest.mark.parametrize("stated", ["NFC", "NFD"])
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+def test_a_missing_value_is_missing_in_either_form(tmp_path: Path, stated: Form, written: Form) -> None:
+    none = "non sp\u00e9cifi\u00e9"
+    text = f"""
+[defaults]
+missing = ["{none}"]
+[[source]]
+path = "v.csv"
+type = "relation.recorded"
+time = 2025-05-01T10:00:00Z
+fields.consumer_id = "who"
+fields.provider_id = "where"
+fields.kind = {{ const = "view" }}
+fields.traits.own = {{ column = "city", missing = ["{none}"] }}
+fields.traits.there = {{ const = true, when = "city" }}
+fields.traits.made = {{ template = "in {{city}}" }}
+fields.traits.tags = {{ collect = "tags" }}
+[source.collect.tags]
+path = "tags.csv"
+key = "where"
+value = "tag"
+"""
+    (tmp_path / "m.toml").write_text(normalize(stated, text), encoding="utf-8")
+    rows = f"who,where,city\n{none},p,x\nc,p,{none}\n"
+    (tmp_path / "v.csv").write_text(normalize(written, rows), encoding="utf-8")
+    (tmp_path / "tags.csv").write_text(normalize(written, f"where,tag\np,{none}\n"), encoding="utf-8")
+    report = imported(tmp_path / "m.toml", recorder := Recorder())
+    assert (report.read, report.accepted) == (2, 1)
+    assert "traits" not in recorder.events()[0]["data"]

@@ -1,6 +1,8 @@
 """One field at a time: numbers, times, maps and the order of the steps."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,7 +14,16 @@ from hypothesis import strategies as st
 from services.importer.numbers import Style, to_decimal, to_int
 from services.importer.times import to_time
 from services.importer.values import BadValue, to_bool
-from tests.support.importer import Recorder, imported, rejected, visits
+from tests.support.importer import Recorder, imported, rejected, visits, write_mapping
+
+PEOPLE = """
+[[source]]
+path = "v.jsonl"
+type = "consumer.upserted"
+[source.fields]
+consumer_id = "who"
+personal.x = {{ column = "a"{options} }}
+"""
 
 
 def field(folder: Path, spec: str, cell: Any, path: str = "traits.x", extra: str = "") -> Any:
@@ -65,6 +76,19 @@ def field(folder: Path, spec: str, cell: Any, path: str = "traits.x", extra: str
         ('column = "a", type = "float", decimal = ","', "1.5", ("data.traits.x", "is not a number (column a)")),
         ('column = "a", type = "int", multiply = "b"', 3, 21),
         ('column = "a", type = "float"', "1e3", 1000.0),
+        ('column = "a", type = "float"', "0.1", 0.1),
+        (
+            'column = "a", type = "float"',
+            "12345678901234567.5",
+            (
+                "data.traits.x",
+                "is a number that cannot be stored exactly: it has too many digits (column a)",
+            ),
+        ),
+        ('column = "a", type = "float", round = true', "12345678901234567.5", 12345678901234568.0),
+        ('column = "a", type = "text"', 4.917e17, "491700000000000000"),
+        ('column = "a", type = "text"', 1e-7, "0.0000001"),
+        ('column = "a", type = "text"', 2.50, "2.5"),
         ('column = "a", type = "float"', "nan", ("data.traits.x", "is not a number (column a)")),
         ('column = "a", type = "bool"', "Yes", True),
         ('column = "a", type = "bool"', 0, False),
@@ -83,6 +107,57 @@ def test_a_field(tmp_path: Path, spec: str, cell: Any, value: Any) -> None:
     found = field(tmp_path, spec, cell, extra="7")
     assert found == value
     assert type(found) is type(value)
+
+
+LOST = "is a number with an exponent, and digits may be lost: write it as text (column a)"
+
+
+@pytest.mark.parametrize("options", ["", ', type = "text"'])
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        (491701234567.0, "491701234567"),
+        (10115.0, "10115"),
+        (10115, "10115"),
+        (37.5, "37.5"),
+        ("+49 170", "+49 170"),
+        ("10115.0", "10115.0"),
+        (4.917e17, ("data.personal.x", LOST)),
+        (1e300, ("data.personal.x", LOST)),
+    ],
+)
+def test_numbers_of_personal_data_keep_their_digits(tmp_path: Path, options: str, cell: Any, value: Any) -> None:
+    (tmp_path / "v.jsonl").write_text(json.dumps({"who": "c", "a": cell}))
+    mapping = write_mapping(tmp_path, PEOPLE.format(options=options))
+    report = imported(mapping, recorder := Recorder())
+    if report.rejected:
+        assert (rejected(mapping)[0]["field"], rejected(mapping)[0]["detail"]) == value
+    else:
+        assert recorder.events()[0]["data"]["personal"]["x"] == value
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [(491701234567.0, "491701234567"), (9007199254740993.0, None), (1e999, None), (37.5, "37.5")],
+)
+def test_numbers_of_sqlite_do_so_too(tmp_path: Path, cell: float, value: str | None) -> None:
+    with closing(sqlite3.connect(tmp_path / "v.db")) as connection:
+        connection.execute("CREATE TABLE v (who TEXT, a REAL)")
+        connection.execute("INSERT INTO v VALUES ('c', ?)", (cell,))
+        connection.commit()
+    text = PEOPLE.format(options="").replace('"v.jsonl"', '"v.db"\ntable = "v"')
+    report = imported(write_mapping(tmp_path, text), recorder := Recorder())
+    assert report.rejected == (value is None)
+    assert [one["data"]["personal"]["x"] for one in recorder.events()] == [value] * (value is not None)
+
+
+def test_a_place_is_the_nearest_number(tmp_path: Path) -> None:
+    (tmp_path / "v.jsonl").write_text('{"who": "c", "a": "52.52000659999999999999", "b": 13.40495399999999999999}')
+    text = PEOPLE.replace("consumer", "provider").replace('personal.x = {{ column = "a"{options} }}', "")
+    mapping = write_mapping(tmp_path, text + 'location.lat = "a"\nlocation.lon = "b"\n')
+    imported(mapping, recorder := Recorder())
+    location = recorder.events()[0]["data"]["location"]
+    assert (location["lat"], location["lon"]) == (52.5200066, 13.404954)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """The Helm chart has every service, and what it renders is valid Kubernetes and keeps to its promises."""
 
+import re
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -20,7 +22,7 @@ from shared.runtime.deadline import STOP_SECONDS
 from shared.settings import SECRETS, Settings
 from tests.support.chart import CHART, KUBERNETES, helm, render
 from tests.support.paths import ROOT
-from tests.support.production import has_master_key
+from tests.support.production import CONTAINERS, environment_of, has_master_key
 
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 #: Everything that can be switched on.
@@ -38,6 +40,11 @@ ALL: dict[str, Any] = {
     "services.relations.settings": {"KITH_THREADS": 8, "KITH_LOG_LEVEL": "debug"},
     "image.pullSecrets": ["registry"],
 }
+#: Settings that bound memory.
+BOUNDS = {"measure_processes", "measure_memory_mib", "intelligence_max_edges"}
+#: Of a relationship in the graph, after changes: docs/how-to/recommend.md.
+EDGE_BYTES = 40
+MIB = 1024 * 1024
 #: Kinds that Kubernetes does not know itself.
 EXTENSIONS: dict[str, Any] = {
     "ScaledObject": keda.ScaledObject,
@@ -91,6 +98,38 @@ def test_the_chart_has_the_version_of_the_project() -> None:
 
 def test_a_process_has_the_time_to_end() -> None:
     assert VALUES["terminationGracePeriodSeconds"] > VALUES["drainSeconds"] + STOP_SECONDS
+
+
+def test_nothing_is_killed_for_memory_before_its_own_bound_answers() -> None:
+    """In the chart, and in the file of docker-compose for production."""
+    rendered = dict(pods(render()))
+    for name in CORE:
+        [container] = rendered[f"kith-{name}"]["containers"]
+        [tmp] = [each["emptyDir"] for each in rendered[f"kith-{name}"]["volumes"] if each["name"] == "tmp"]
+        limit = mebibytes(container["resources"]["limits"]["memory"])
+        assert set(container["resources"]["requests"]) == {"cpu", "memory"}
+        assert limit >= wanted(name, environment(rendered[f"kith-{name}"])) + mebibytes(tmp["sizeLimit"]), name
+        told = environment_of(name, Path("/secrets"))
+        assert mebibytes(CONTAINERS[name]["mem_limit"]) >= wanted(name, told), name
+    # What a temporary file cannot fill is refused to it, and nobody is killed.
+    [size] = CONTAINERS["exports"]["tmpfs"]
+    assert mebibytes(size.removeprefix("/tmp:size=")) * 2 <= mebibytes(CONTAINERS["exports"]["mem_limit"])
+
+
+def wanted(service: str, told: dict[str, Any]) -> float:
+    """MiB that a service may take before a setting of its own ends it, and what it needs beside that."""
+    stated = {key.removeprefix("KITH_").lower(): value for key, value in told.items()}
+    given = Settings.model_validate({name: stated[name] for name in BOUNDS & stated.keys()})
+    if service in ("relations", "analytics"):
+        return 768 + given.measure_processes * given.measure_memory_mib
+    if service == "intelligence":
+        return 256 + given.intelligence_max_edges * 2 * EDGE_BYTES / MIB
+    return 768
+
+
+def mebibytes(size: str) -> int:
+    number, unit = re.fullmatch(r"(\d+)(Mi|Gi|m|g)", size).groups()  # type: ignore[union-attr]
+    return int(number) * (1024 if unit.lower().startswith("g") else 1)
 
 
 # As Helm renders it
@@ -246,6 +285,34 @@ def test_what_scales_speaks_to_kafka_as_the_services_do(protocol: str, told: dic
     password = {"password": "kith-relations/kafka-password"} if "SASL" in protocol else {}
     assert found == {**told, **password}
     assert set(secrets) == {each["key"] for each in parameters if each["name"] == "kith-relations-keda"}
+
+
+def test_the_page_installs_the_images_that_it_has_built() -> None:
+    page = (ROOT / "docs/how-to/kubernetes.md").read_text()
+    [command] = re.findall(r"helm install kith deploy/helm/kith ((?:.*\\\n)*.*)", page)
+    stated: dict[str, Any] = dict(each.split("=", 1) for each in re.findall(r"--set (\S+)", command))
+    [built] = set(re.findall(r"-t (\S+?/kith):", page))
+    assert stated["image.repository"] == built
+    stated["jobs.privileges"] = stated["jobs.privileges"] == "true"
+    for name, pod in pods(render(**stated)):
+        assert pod["containers"][0]["image"].startswith(built), name
+
+
+def test_the_job_of_the_page_is_valid_and_has_what_a_job_of_the_chart_has() -> None:
+    page = (ROOT / "docs/how-to/kubernetes.md").read_text()
+    [text] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    job = yaml.safe_load(text)
+    for kubernetes in KUBERNETES:
+        kubernetes_validate.validate(job, kubernetes, strict=True)
+    # The image's entry point is the command itself.
+    command = re.findall(r"`command: (\[sh, -c, .*?\])`", page)
+    assert [yaml.safe_load(each)[2].split()[:3] for each in command] == [["exec", "kith", "backup"]]
+    # The setting of the audit's key, where it is uncommented.
+    whole = yaml.safe_load(re.sub(r"^( +)# (- \{ name: KITH_AUDIT)", r"\1\2", text, flags=re.MULTILINE))
+    given = environment(whole["spec"]["template"]["spec"])
+    assert (
+        given["KITH_AUDIT_KEY_FILE"] == environment(dict(pods(everything()))["kith-ingest"])["KITH_AUDIT_KEY_FILE"]
+    )
 
 
 def test_jobs_before_an_installation_grant_first_and_then_make_the_topics() -> None:

@@ -22,11 +22,13 @@ from pymongo import MongoClient
 
 from services.cli.__main__ import app
 from services.cli.setup import initiate, setup
+from services.exports.measures import MeasureServices
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.contracts.services import CONNECTORS, CORE, EVERYWHERE, SERVICES
 from shared.http.problems.lookup import of_uri
 from shared.local.mongo import REPLICA_SET, MongoServer
 from shared.local.processes import free_ports
+from shared.mongo.limits import STREAM_MS
 from shared.runtime.deadline import STOP_SECONDS
 from shared.settings import SECRETS, Settings
 from tests.support.paths import ROOT
@@ -317,6 +319,18 @@ def test_what_the_gateway_refuses_itself_is_a_problem_that_has_a_page() -> None:
     # nginx gives every other status a page of its own, and these are all that it has cause for here.
     assert "proxy_intercept_errors" not in GATEWAY
     assert GATEWAY.count("include problems.conf;") == GATEWAY.count("server {")
+
+
+def test_the_gateway_waits_for_an_answer_longer_than_a_service_may_take() -> None:
+    """Else an answer that the service would have given is 504, and never says why."""
+    computing = Settings.model_fields["measure_seconds"].default
+    asked = MeasureServices("", "", computing).timeout_seconds
+    assert asked > computing + Settings.model_fields["query_seconds"].default
+    everywhere, of_exports = (float(found) for found in re.findall(r"proxy_read_timeout (\d+)s;", GATEWAY))
+    assert everywhere > asked
+    assert of_exports > STREAM_MS / 1000
+    [exports] = re.findall(r"server \{\s+listen 8705;.*?proxy_read_timeout (\d+)s;", GATEWAY, re.DOTALL)
+    assert float(exports) == of_exports
 
 
 def test_kafka_sends_its_clients_to_where_they_can_reach_it() -> None:

@@ -57,7 +57,7 @@ def test_every_command_is_in_a_document() -> None:
 
 
 #: Of mongod and of docker-compose.
-OTHERS = {"--auth", "--build", "--env-file", "--profile", "--scale"}
+OTHERS = {"--auth", "--build", "--profile", "--scale"}
 
 
 @each_document

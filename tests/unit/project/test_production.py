@@ -124,6 +124,21 @@ def test_a_backup_is_written_into_a_folder_of_the_machine_by_a_user_of_its_own()
     assert container["environment"]["KITH_KAFKA_USERNAME"] == user_of(BACKUP)
 
 
+def test_a_restore_waits_for_the_job_that_makes_its_user() -> None:
+    """On a MongoDB that is new, and starts no service before: on an empty database these would make new keys."""
+    assert CONTAINERS["backup"]["depends_on"] == CONTAINERS["ingest"]["depends_on"]
+    page = (ROOT / "docs/how-to/docker.md").read_text().partition("If MongoDB's data is lost")[2]
+    compose = "docker-compose -f deploy/compose.production.yml "
+    steps = [line.strip().removeprefix(compose) for line in page.splitlines() if compose in line][:5]
+    assert steps == [
+        "stop",
+        "up -d kafka mongo",
+        "run --rm setup",
+        "run --rm backup restore /backups/2026-11-29",
+        "up -d",
+    ]
+
+
 def test_the_job_has_every_user_s_password() -> None:
     users = {f"{name}.password" for name in (*SERVICES, OPERATOR, BACKUP)}
     assert users == set(CONTAINERS["setup"]["secrets"]) - {"admin.password", "admin.mongo", "ca.crt"}

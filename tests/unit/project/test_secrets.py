@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.cli.service_client import ServiceClient
-from services.webhooks.endpoints import Made
+from services.webhooks.management.endpoints import Made
 from shared.http.caller import Caller
 from shared.local.containers import MongoAddress
 from shared.local.contexts import Context

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from shared.local import mongo
 from shared.local.artifacts import LIST
 from shared.local.containers import KAFKA_IMAGE, MONGO_IMAGE
 from tests.support.paths import ROOT
-from tools.pins.images import pinned
+from tools.pins.images import FILES, pinned, write
 from tools.pins.wanted import IMAGES, JARS, KAFKA, MONGOD, QUIX, UV
 
 LOCK = tomllib.loads((ROOT / "uv.lock").read_text())
@@ -174,12 +174,44 @@ def test_images_are_written_by_the_digest_that_the_registry_serves() -> None:
         image = command[-1].rpartition(":")[0]
         return f"other@sha256:1\ndocker.io/{image}@sha256:{'a' * 64}\n" if command[1] == "image" else ""
 
-    text = pinned(docker)
-    lines = dict(line.split("=", 1) for line in text.splitlines() if not line.startswith("#"))
-    assert lines == {variable: f"{image}@sha256:{'a' * 64}" for variable, image in IMAGES.items()}
+    assert pinned(docker) == {variable: f"{image}@sha256:{'a' * 64}" for variable, image in IMAGES.items()}
     assert asked[0].startswith("docker pull"), "what this machine happens to hold counts for nothing"
     with pytest.raises(LookupError, match="comes from no registry"):
         pinned(lambda _: "")
+
+
+def test_images_are_written_beside_what_else_compose_reads(tmp_path: Path) -> None:
+    """A file of --env-file would take the place of `.env`, and with it of the master key."""
+    file = tmp_path / ".env"
+    images = {variable: f"{image}@sha256:{'a' * 64}" for variable, image in IMAGES.items()}
+    write(file, images)
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.write_text("KITH_MASTER_KEY=a=b\n# mine\n\nMONGO_IMAGE=mongo:old\nKITH_RATE_LIMIT=\n")
+    file.chmod(0o640)
+    for _ in range(2):
+        write(file, images)
+    lines = file.read_text().splitlines()
+    assert lines == [
+        *("KITH_MASTER_KEY=a=b", "# mine", "", "KITH_RATE_LIMIT="),
+        *(f"{name}={image}" for name, image in images.items()),
+    ]
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert [path.name for path in tmp_path.iterdir()] == [".env"]
+    assert [str(path.relative_to(ROOT)) for path in FILES] == [".env", "deploy/.env"]
+
+
+@pytest.mark.parametrize("path", ["docs", "deploy", "docker-compose.yml", "Makefile", "README.md", "SECURITY.md"])
+def test_nobody_is_told_to_replace_what_compose_reads(path: str) -> None:
+    texts = (
+        [ROOT / path]
+        if (ROOT / path).is_file()
+        else [each for each in (ROOT / path).rglob("*.*") if each.is_file()]
+    )
+    assert [
+        str(each)
+        for each in texts
+        if each.suffix in (".md", ".yml", ".sh", "") and "--env-file" in each.read_text()
+    ] == []
 
 
 def test_what_builds_the_package_is_locked_too() -> None:

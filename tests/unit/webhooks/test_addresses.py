@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.webhooks.addresses import networks, parsed, refusal
-from services.webhooks.urls import check_url
+from services.webhooks.delivery.addresses import networks, parsed, refusal
+from services.webhooks.delivery.urls import check_url
 from shared.contracts.errors import ConfigurationError
 
 NOT_PUBLIC = [

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.webhooks import schedule
-from services.webhooks.addresses import networks
+from services.webhooks.delivery import retry_policy
+from services.webhooks.delivery.addresses import networks
+from services.webhooks.delivery.http_client import Answer, HttpClient
+from services.webhooks.delivery.queue import Queue, Settled
+from services.webhooks.delivery.sender import Sender, SenderContext, Transport
+from services.webhooks.delivery.tenant_semaphore import TenantSemaphore
+from services.webhooks.messages.rendering import Renderer
 from services.webhooks.metrics import SenderMetrics
-from services.webhooks.places import Places
-from services.webhooks.post import Answer, Poster
-from services.webhooks.queue import Queue, Settled
-from services.webhooks.rendering import Renderer
-from services.webhooks.sender import Parts, Posting, Sender
 from shared.observability.metrics import new_registry
+from tests.support.deliveries import ENDPOINT, at_once, delivery
 from tests.support.waiting import PATIENCE_SECONDS
-from tests.unit.webhooks.test_sender import ENDPOINT, at_once, delivery
 
 ALLOWED = networks(["127.0.0.0/8"])
 BEYOND = "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"
@@ -70,13 +70,15 @@ _HEADERS = st.one_of(
 _ANSWERS = st.tuples(_LINES, st.lists(_HEADERS, max_size=4), st.one_of(st.just(b""), st.binary(max_size=3_000)))
 
 
-def attempted(poster: Posting) -> list[tuple[Settled, str]]:
-    """The outcomes after one attempt with this poster."""
+def attempted(client: Transport) -> list[tuple[Settled, str]]:
+    """The outcomes after one attempt with this client."""
 
     async def attempt() -> list[tuple[Settled, str]]:
         renderer = Renderer(Mock(), str, lambda *_: None, None)
-        parts = Parts(Mock(spec=Queue), renderer, poster, SenderMetrics(new_registry()), at_once, Places(1))
-        sender = Sender(ENDPOINT, parts, lambda: True)
+        context = SenderContext(
+            Mock(spec=Queue), renderer, client, SenderMetrics(new_registry()), at_once, TenantSemaphore(1)
+        )
+        sender = Sender(ENDPOINT, context, lambda: True)
         async with asyncio.timeout(PATIENCE_SECONDS):
             await sender._attempt(delivery("ada"))
         return sender._settled
@@ -99,12 +101,12 @@ class Raw:
             writer.close()
 
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        poster = Poster(ALLOWED)
+        client = HttpClient(ALLOWED)
         try:
             port = server.sockets[0].getsockname()[1]
-            return await poster.post(f"http://127.0.0.1:{port}/", headers, body)
+            return await client.post(f"http://127.0.0.1:{port}/", headers, body)
         finally:
-            await poster.close()
+            await client.close()
             server.close()
 
 
@@ -127,8 +129,8 @@ def test_whatever_a_receiver_answers_the_attempt_has_an_outcome(answer: tuple[by
 @example(BEYOND)
 def test_any_wish_is_seconds_or_none(header: str) -> None:
     now = datetime(2026, 11, 29, 12, tzinfo=UTC)
-    wish = schedule.retry_after(header, now)
-    due = schedule.next_attempt(1, now, 0.0, wish)
+    wish = retry_policy.retry_after(header, now)
+    due = retry_policy.next_attempt(1, now, 0.0, wish)
     assert due is not None
     assert now < due <= now + timedelta(days=1)
 

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from services.apps.registry import Registered
 from services.webhooks.applications import Unreadable, application_of, must_wait, served
-from services.webhooks.placing import DISABLED, HIDDEN, NO_ENDPOINT, told_at
+from services.webhooks.messages.rendering import Known, Opened, Renderer
+from services.webhooks.receipts.assignment import DISABLED, HIDDEN, NO_ENDPOINT, told_at
 from shared.access.apps.model import App
 from shared.access.apps.store import UnreadableApp
 from tests.support.apps import Platform
+from tests.support.deliveries import delivery, secret
 
 Change = Callable[[Platform, Registered], object]
 CHANGE = {"change": {"data": {"consumer_id": "ada"}}}
@@ -26,7 +29,10 @@ def test_an_approved_application_gets_what_it_may_read_and_keys_are_not_asked_ab
     platform = Platform()
     app = platform.approved("webhooks:manage", "relations:read").app
     own, keys = endpoint(app.id, "relation.changed"), endpoint("dev12345", "consumer.changed")
-    assert served([own, keys], platform.store.find) == [{**own, "pace": "50/second"}, keys]
+    assert served([own, keys], platform.store.find) == [
+        {**own, "pace": "50/second", "scopes": ["relations:read", "webhooks:manage"]},
+        keys,
+    ]
     for wrong in (endpoint(app.id, "consumer.changed"), endpoint(app.id, "relation.changed", tenant="other")):
         assert [each["only_told"] for each in served([wrong], platform.store.find)] == [True]
 
@@ -59,6 +65,30 @@ def test_an_application_that_goes_on_gets_its_deliveries_again() -> None:
     platform.registry.approve(stopped)
     [after] = served(every, platform.store.find)
     assert ("only_told" in before, "only_told" in after) == (True, False)
+
+
+def test_what_waits_is_held_to_the_scope_of_its_own_type() -> None:
+    """The types of the endpoint may have been changed since, so that it is sent to again."""
+    platform = Platform()
+    made = platform.approved("webhooks:manage", "relations:read", "consumers:read")
+    platform.registry.approve(made.app, ["webhooks:manage", "consumers:read"])
+    renderer = Renderer(Mock(), str, lambda _tenant, _consumer: None, None)
+    changed, keys = endpoint(made.app.id, "consumer.changed"), endpoint("dev12345", "consumer.changed")
+    [own, other] = served([changed, keys], platform.store.find)
+    for at, type, dropped in (
+        (own, "relation.changed", "the application no longer has the scope relations:read"),
+        (own, "provider.changed", "the application no longer has the scope relations:read"),
+        (own, "consumer.changed", None),
+        (own, "webhook.disabled", None),
+        (other, "relation.changed", None),
+    ):
+        waiting = {**delivery("ada"), "change": {**delivery("ada")["change"], "type": type}}
+        assert not must_wait(at, waiting)
+        request = renderer.request(at, waiting, Known({}, {}), Opened([secret(b"1")]))
+        assert (request.dropped, bool(request.body)) == (dropped, dropped is None)
+    told = {**delivery("ada"), "receipt": "acme:consumer.erased/1"}
+    told["change"] = {**told["change"], "type": "consumer.erased"}
+    assert renderer.request(own, told, Known({}, {}), Opened([secret(b"1")])).dropped is None
 
 
 def test_masks_that_are_added_or_removed_later_are_those_of_its_endpoints() -> None:

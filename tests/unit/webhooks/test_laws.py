@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.webhooks.body import body_of
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, delivery
-from services.webhooks.expressions import MOST_WORK, evaluate
+from services.webhooks.fanout.expressions import MOST_WORK, evaluate
+from services.webhooks.fanout.subscription import matches
+from services.webhooks.messages.body import body_of
 from services.webhooks.projection import FILTER_WORK, MOST_ENDPOINTS, WebhooksProjection
 from services.webhooks.schema import COLLECTIONS
-from services.webhooks.subscription import matches
 from shared.access.apps.schema import APPS
 from shared.access.apps.schema import COLLECTIONS as APPLICATIONS
 from shared.contracts.changes import read_change
@@ -223,7 +223,7 @@ def test_the_filters_of_one_tenant_take_a_bounded_part_of_a_slice(monkeypatch: p
         evaluated[expression] += 1
         return evaluate(expression, *arguments)
 
-    monkeypatch.setattr("services.webhooks.subscription.evaluate", counted)
+    monkeypatch.setattr("services.webhooks.fanout.subscription.evaluate", counted)
     heavy = " | ".join(["[@,@]"] * 12)
     world, light = World([]), "data.after.kind == 'purchase'"
     for number in range(MOST_ENDPOINTS):

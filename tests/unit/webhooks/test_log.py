@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
-from services.webhooks.notice import telling
-from services.webhooks.post import Answer
-from services.webhooks.queue import entry_of
+from services.webhooks.delivery.http_client import Answer
+from services.webhooks.delivery.queue import entry_of
+from services.webhooks.messages.notice import telling
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 

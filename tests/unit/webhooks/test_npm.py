@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from services.webhooks.signing import new_secret
+from services.webhooks.messages.signing import new_secret
 from tests.support.paths import ROOT
 from tests.support.waiting import PATIENCE_SECONDS
 from tests.unit.webhooks.test_signing import BODY, headers

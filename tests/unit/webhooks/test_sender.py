@@ -8,47 +8,17 @@ from unittest.mock import Mock
 import orjson
 import standardwebhooks
 
+from services.webhooks.delivery.http_client import Answer
+from services.webhooks.delivery.queue import Queue
+from services.webhooks.delivery.sender import Sender, SenderContext
+from services.webhooks.delivery.tenant_semaphore import TenantSemaphore
+from services.webhooks.messages.rendering import Renderer
 from services.webhooks.metrics import SenderMetrics
-from services.webhooks.places import Places
-from services.webhooks.post import Answer
-from services.webhooks.queue import Queue
-from services.webhooks.rendering import Renderer
-from services.webhooks.sender import Parts, Sender
-from services.webhooks.signing import new_secret
-from shared.contracts.events import EPOCH
 from shared.observability.metrics import new_registry
-from shared.runtime.protocols import Document
+from tests.support.deliveries import ENDPOINT, at_once, delivery, secret
 from tests.support.waiting import PATIENCE_SECONDS
 
 Sent = tuple[str, dict[str, str], bytes]
-
-
-def secret(byte: bytes) -> str:
-    return new_secret("hmac", lambda count: byte * count)
-
-
-ENDPOINT: Document = {
-    "_id": "acme:ep",
-    "tenant": "acme",
-    "url": "https://a.example/",
-    "types": ["relation.changed"],
-    "created_by": "dev12345",
-    "masks": [],
-    "secrets": [{"secret": secret(b"1")}],
-    "state": "enabled",
-    "revision": 1,
-}
-
-
-def delivery(consumer: str) -> Document:
-    data = {"consumer_id": consumer, "before": None, "after": {"provider_id": "cafe", "kind": "view"}}
-    change = {"id": "c/1", "type": "relation.changed", "time": "2026-11-30T12:00:00Z", "data": data}
-    found = {"_id": f"acme:ep/{consumer}", "endpoint": "acme:ep", "tenant": "acme", "consumer_id": consumer}
-    return {**found, "subject": consumer, "attempts": 0, "due": EPOCH, "at": 1, "change": change}
-
-
-async def at_once(call: Callable[[], Any]) -> Any:
-    return call()
 
 
 class Running:
@@ -64,7 +34,9 @@ class Running:
         queue.waiting.return_value = queue.firsts.return_value = [delivery("ada"), delivery("bob")]
         renderer = Renderer(Mock(), str, lambda _, name: "delete" if name in self.erased else None, None)
         metrics = SenderMetrics(new_registry())
-        self.sender = Sender(ENDPOINT, Parts(queue, renderer, self, metrics, at_once, Places(1)), lambda: True)
+        self.sender = Sender(
+            ENDPOINT, SenderContext(queue, renderer, self, metrics, at_once, TenantSemaphore(1)), lambda: True
+        )
         self.task = asyncio.create_task(self.sender.run())
         self._queue = queue
 

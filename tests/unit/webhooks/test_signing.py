@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from services.webhooks.signing import algorithm_of, message_id, new_secret, public_key, signatures
+from services.webhooks.messages.signing import algorithm_of, message_id, new_secret, public_key, signatures
 
 BODY = json.dumps({"type": "relation.changed", "data": {"text": "ö"}}).encode()
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import Mock
 
-from services.webhooks.queue import Queue
-from services.webhooks.subjects import Subjects
+from services.webhooks.delivery.queue import Queue
+from services.webhooks.delivery.subjects import Subjects
 from shared.runtime.protocols import Document
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)

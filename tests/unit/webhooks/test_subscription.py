@@ -1,13 +1,16 @@
 """What an endpoint gets, and in which form."""
 
+import tracemalloc
 from typing import Any
 
+import jmespath
+import jmespath.exceptions
 import orjson
 import pytest
 
-from services.webhooks.body import MOST_BYTES, body_of, encoded
-from services.webhooks.expressions import BadExpression, check, evaluate
-from services.webhooks.subscription import matches
+from services.webhooks.fanout.expressions import BadExpression, check, evaluate
+from services.webhooks.fanout.subscription import matches
+from services.webhooks.messages.body import MOST_BYTES, body_of, encoded
 
 CHANGE: dict[str, Any] = {
     "id": "kith.relations/0/1",
@@ -121,12 +124,52 @@ def test_what_is_no_expression_is_refused(text: str) -> None:
         "length(to_string(" + " | ".join(["[@,@]"] * 60) + "))",
         " | ".join(["{a: @, b: @}"] * 60),
         "@" + " | [@, @][]" * 70,
+        # Texts that grow.
+        "'ab'" + " | join('', [@,@])" * 50,
+        "[to_string(@)]" + " | [to_string(@)]" * 55,
+        # Long glue between much that is empty: 80 kB, 512 times.
+        "{x: 'abcdefghij', l: ['']}"
+        + " | {x: join('',[x,x]), l: [l,l][]}" * 9
+        + " | {x: join('',[x,x]), l: l}" * 4
+        + " | join(x, l)",
+        # Small references to what is large: names of members, numbers of many digits.
+        "{" + "k" * 800 + ": a}" + " | [@,@]" * 10 + " | to_string(@)",
+        f"to_number('{'9' * 800}')" + " | [@,@][]" * 11 + " | to_string(@)",
     ],
 )
 def test_an_expression_that_grows_without_end_fails(expression: str) -> None:
     check(expression)
-    with pytest.raises(BadExpression, match="steps"):
+    tracemalloc.start()
+    with pytest.raises(BadExpression, match=r"steps|makes a text of more than 200,000 characters"):
         evaluate(expression, {"data": [1, 2, 3]})
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 5_000_000
+
+
+def test_texts_of_the_size_of_a_body_are_made() -> None:
+    long = ["x" * 1_000] * 100
+    assert len(evaluate("join(',', @)", long)) == 100_099
+    assert len(evaluate("to_string(@)", long)) == 100_301
+    with pytest.raises(BadExpression, match=r"takes more than|makes a text"):
+        evaluate("join(',', @)", long * 2)
+    assert evaluate("[join(' ', ['a', 'b']), to_string({a: `1`}), to_string(`true`), join('', `[]`)]", {}) == [
+        *("a b", '{"a":1}', "true", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    "expression", ["join(@, 'a')", "join('a', [`1`])", "to_string()", "join('a')", "to_string(&a)"]
+)
+def test_a_function_of_the_wrong_values_fails_or_not_as_in_the_library(expression: str) -> None:
+    try:
+        of_the_library = jmespath.search(expression, {"a": 1})
+    except jmespath.exceptions.JMESPathError:
+        with pytest.raises(BadExpression):
+            evaluate(expression, {"a": 1})
+    else:
+        assert isinstance(of_the_library, str)
+        assert isinstance(evaluate(expression, {"a": 1}), str)
 
 
 def test_a_literal_in_the_old_way_of_writing_is_an_expression() -> None:

@@ -108,10 +108,10 @@ capabilities:
 {{- end }}
 {{- end }}
 
-{{/* The volumes of a pod's secrets: (dict "root" $ "own" "ingest" "shared" (list "master.key")). */}}
+{{/* The volumes of a pod's secrets, and /tmp: (dict "root" $ "own" "ingest" "shared" (list "master.key") "tmp" "256Mi"). */}}
 {{- define "kith.volumes" -}}
 - name: tmp
-  emptyDir: { medium: Memory, sizeLimit: 256Mi }
+  emptyDir: { medium: Memory, sizeLimit: {{ .tmp | default .root.Values.tmpSize }} }
 - name: own
   secret: { secretName: {{ .root.Values.secrets.prefix }}-{{ .own }}, defaultMode: 0440 }
 {{- if .shared }}

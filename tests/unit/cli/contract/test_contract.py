@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from services.cli.contract.command import contract_app
-from services.cli.contract.compare import Undecidable, differences
+from services.cli.contract.compare import differences
 from services.cli.contract.expectations import read_expectations, schema_of_example, schema_of_fields, verdicts
+from services.cli.contract.keywords import Undecidable
 from services.cli.contract.published import Published, read_folder, write_folder
 from shared.access.apps.compliance import TOPICS
 from shared.access.guard import Access
@@ -209,6 +210,231 @@ def test_what_holds_holds_of_every_document(promise: Json, other: Json, data: st
         assert jsonschema_rs.is_valid(expected, one)
     if expected is promise:
         assert differences(expected, promise, promise, expected) == []
+
+
+#: What describes more than the expectation, in a way that the comparison might not see.
+WIDER: list[tuple[str, Json, Any]] = [
+    # Values that are known are held to bounds.
+    (
+        "maxLength 3 is expected, and it may be 'approved'",
+        {"type": "string", "maxLength": 3},
+        {"enum": ["approved"]},
+    ),
+    ("minLength 2 is expected, and it may be 'é'", {"minLength": 2}, {"enum": ["éa", "é"]}),
+    ("minimum 10 is expected, and it may be 5", {"type": "integer", "minimum": 10}, {"const": 5}),
+    ("exclusiveMaximum 5 is expected, and it may be 5", {"exclusiveMaximum": 5}, {"type": "integer", "const": 5}),
+    ("multipleOf 0.1 is expected, and it may be 0.25", {"multipleOf": 0.1}, {"enum": [0.3, 0.25]}),
+    ("pattern ^x is expected, and it may be 'ax'", {"pattern": "^x"}, {"enum": ["x", "ax"]}),
+    ("format date is expected, and nothing is promised", {"format": "date"}, {"enum": ["2026-01-01"]}),
+    ("maxItems 1 is expected, and it may be [1, 2]", {"maxItems": 1}, {"const": [1, 2]}),
+    (
+        "uniqueItems True is expected, and it may be [1, 1.0]",
+        {"uniqueItems": True},
+        {"enum": [[1, True], [1, 1.0]]},
+    ),
+    ("maxProperties 0 is expected, and it may be {'a': 1}", {"maxProperties": 0}, {"const": {"a": 1}}),
+    ("maxLength 3 is expected, and it may be 'long'", {"maxLength": 3}, {"enum": ["long"], "minLength": 2}),
+    # Of two that are stated of one place, both hold.
+    (
+        "minimum 5 is expected, and it is 1",
+        {"allOf": [{"minimum": 1}, {"minimum": 5}]},
+        {"type": "integer", "minimum": 1},
+    ),
+    (
+        "maxLength 3 is expected, and it is 5",
+        {"$ref": "#/$defs/Five", "maxLength": 3},
+        {"type": "string", "maxLength": 5},
+    ),
+    ("may be 2, too", {"allOf": [{"enum": [1, 2]}, {"enum": [1, 3]}]}, {"enum": [1, 2]}),
+    ("may be integer, and nothing is expected", {"const": 1, "enum": [2]}, {"const": 1}),
+    (
+        "a: may be integer, and nothing can be what is expected",
+        {
+            "type": "object",
+            "properties": {"a": {"type": "string"}},
+            "anyOf": [{"properties": {"a": {"type": "integer"}}}],
+        },
+        {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]},
+    ),
+    (
+        "b: may be string, and integer is expected",
+        {
+            "type": "object",
+            "allOf": [
+                {"properties": {"a": {"type": "string"}}, "additionalProperties": {"type": "integer"}},
+                {"properties": {"b": {}}},
+            ],
+        },
+        {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}},
+    ),
+    (
+        "[]: minimum 5 is expected, and it is 3",
+        {"type": "array", "items": {"minimum": 3}, "anyOf": [{"items": {"minimum": 5}}]},
+        {"type": "array", "items": {"type": "integer", "minimum": 3}},
+    ),
+    # True is not 1, wherever it is.
+    ("may be [True], too", {"enum": [[1]]}, {"const": [True]}),
+    # What may be beside the members that are named.
+    (
+        "*: may be anything, and nothing can be what is expected",
+        {"additionalProperties": False},
+        {"type": "object"},
+    ),
+    (
+        "*: may be anything, and nothing can be what is expected",
+        {"type": "object", "additionalProperties": False},
+        {"type": "object", "properties": {}, "patternProperties": {"^x": True}, "additionalProperties": False},
+    ),
+    (
+        "[]: may be string, and integer is expected",
+        {"type": "array", "items": {"type": "integer"}},
+        {"type": "array", "prefixItems": [{"type": "string"}], "items": False},
+    ),
+    ("may be string, and nothing can be what is expected", {"type": []}, {"type": "string"}),
+    ("may be 'b', too", {"enum": ["a"]}, {"allOf": [{"enum": ["a", "b"]}, {"enum": ["b", "a", "c"]}]}),
+]
+DEFS: Json = {"$defs": {"Five": {"type": "string", "maxLength": 5}}}
+
+
+@pytest.mark.parametrize(
+    ("said", "expected", "promise"), WIDER, ids=lambda each: each if isinstance(each, str) else ""
+)
+def test_what_is_wider_than_the_expectation_never_holds(said: str, expected: Json, promise: Json) -> None:
+    found = differences(expected, promise, promise, expected | DEFS)
+    assert [str(each).removeprefix("the document: ") for each in found] == [said]
+
+
+@pytest.mark.parametrize(
+    ("expected", "promise"),
+    [
+        ({"type": "string", "maxLength": 3, "pattern": "^[a-z]+$"}, {"enum": ["a", "abc"]}),
+        ({"type": "string", "format": "date"}, {"enum": ["2026-01-01"], "format": "date"}),
+        ({"type": "number", "multipleOf": 0.1, "minimum": 0.3}, {"enum": [0.3, 1, 2.0]}),
+        ({"enum": [1]}, {"const": 1.0, "type": "integer"}),
+        ({"anyOf": [{"enum": ["a"]}, {"type": "null"}]}, {"type": ["string", "null"], "enum": ["a", None]}),
+        ({"allOf": [{"minimum": 1}, {"minimum": 5}, {"type": ["number"]}]}, {"type": "integer", "minimum": 5}),
+        ({"type": "integer"}, {"allOf": [{"type": "number"}, {"type": "integer"}]}),
+        ({"type": "array", "uniqueItems": True, "maxItems": 2}, {"const": [1, True]}),
+        (
+            {"type": "object", "properties": {"a": False}},
+            {"type": "object", "properties": {"b": {"type": "string"}}},
+        ),
+        ({"oneOf": [{"type": "string"}, {"type": "null"}]}, {"type": ["string", "null"]}),
+        (
+            {"oneOf": [{"type": "object", "properties": {"t": {"const": of}}, "required": ["t"]} for of in "ab"]},
+            {"type": "object", "properties": {"t": {"const": "b"}}, "required": ["t"]},
+        ),
+    ],
+)
+def test_what_is_as_narrow_as_the_expectation_holds(expected: Json, promise: Json) -> None:
+    assert differences(expected, promise, promise, expected) == []
+
+
+@pytest.mark.parametrize(
+    ("expected", "said"),
+    [
+        ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "oneOf of alternatives that may overlap"),
+        ({"oneOf": [{"type": "object", "properties": {"t": {"const": of}}} for of in "ab"]}, "may overlap"),
+        ({"allOf": [{"pattern": "a"}, {"pattern": "b"}]}, "pattern is stated twice"),
+        ({"$ref": "#/$defs/Loop", "$defs": {"Loop": {"$ref": "#/$defs/Loop"}}}, "too deep"),
+        ({"$ref": "#/$defs/List", "$defs": {"List": []}}, "leads to no schema"),
+        ({"maxLength": "3"}, "maxLength cannot be '3'"),
+        ({"type": "text"}, "type cannot be 'text'"),
+        ({"properties": {"a": 5}}, "properties cannot be"),
+        ({"type": "string", "pattern": "(?!"}, "pattern '"),
+        ({"type": "string", "pattern": r"\w"}, "is not compared with 'é'"),
+    ],
+)
+def test_what_cannot_be_decided_of_known_words_is_refused(expected: Json, said: str) -> None:
+    promise = {"enum": ["é"]} if expected.get("type") == "string" else {"type": "number"}
+    with pytest.raises(Undecidable, match=re.escape(said)):
+        differences(expected, promise, {}, expected)
+
+
+VALUES = [
+    None,
+    True,
+    0,
+    1,
+    1.0,
+    2,
+    2.5,
+    "",
+    "a",
+    "ab",
+    "long",
+    [],
+    [1],
+    [True, 1],
+    ["a", "a"],
+    {},
+    {"x": 1},
+    {"x": "a", "y": 2},
+]
+_BOUNDS: list[Json] = [
+    *(
+        {word: bound}
+        for word in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+        for bound in (1, 2)
+    ),
+    *(
+        {word: bound}
+        for word in ("minLength", "maxLength", "minItems", "maxItems", "maxProperties")
+        for bound in (1, 2)
+    ),
+    *({"pattern": "^a"}, {"multipleOf": 2}, {"uniqueItems": True}),
+]
+
+
+def any_schemas(depth: int = 2) -> st.SearchStrategy[Any]:
+    """Schemas of all words that are compared, sensible or not."""
+    simple = st.one_of(
+        st.booleans(),
+        st.builds(lambda type: {"type": type}, SCALARS),
+        st.builds(lambda types: {"type": types}, st.lists(SCALARS, min_size=1, max_size=2, unique=True)),
+        st.sampled_from(_BOUNDS),
+        st.builds(lambda value: {"const": value}, st.sampled_from(VALUES)),
+        st.builds(lambda values: {"enum": values}, st.lists(st.sampled_from(VALUES), max_size=3)),
+    )
+    if depth == 0:
+        return simple
+    inner = any_schemas(depth - 1)
+    several = st.lists(inner, min_size=1, max_size=2)
+    parts = st.one_of(
+        simple,
+        st.builds(lambda word, each: {word: each}, st.sampled_from(["anyOf", "oneOf", "allOf"]), several),
+        st.builds(lambda each: {"type": "array", "items": each}, inner),
+        st.builds(
+            lambda members, needed, others: {
+                "type": "object",
+                "properties": members,
+                "required": needed,
+                "additionalProperties": others,
+            },
+            st.dictionaries(st.sampled_from("xy"), inner, max_size=2),
+            st.lists(st.sampled_from("xy"), max_size=1),
+            inner,
+        ),
+    )
+    both = st.builds(
+        lambda one, other: other if isinstance(one, bool) else one if isinstance(other, bool) else one | other,
+        parts,
+        parts,
+    )
+    return st.one_of(parts, both)
+
+
+@given(any_schemas(), any_schemas())
+def test_nothing_that_holds_is_broken_by_a_value(promise: Any, other: Any) -> None:
+    for expected in (other, promise, {"anyOf": [other, promise]}):
+        try:
+            found = differences(expected, promise, {}, {})
+        except Undecidable:
+            continue
+        if not found:
+            for value in VALUES:
+                if jsonschema_rs.is_valid(promise, value):
+                    assert jsonschema_rs.is_valid(expected, value), (expected, promise, value)
 
 
 def test_the_command_checks_a_saved_version(tmp_path: Path, published: Published) -> None:

@@ -1,0 +1,1 @@
+"""From the queues of endpoints to their receivers: leases, senders, attempts, outcomes."""

@@ -1,0 +1,266 @@
+"""Sends the deliveries of one endpoint, in order within each subject. ``subjects.py`` decides what comes next,
+``health.py`` how many attempts the endpoint gets and when it is disabled."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from services.webhooks.applications import application_of, must_wait
+from services.webhooks.delivery import retry_policy
+from services.webhooks.delivery.health import Health
+from services.webhooks.delivery.http_client import TENANT, Answer
+from services.webhooks.delivery.queue import Queue, Settled, entry_of
+from services.webhooks.delivery.rate_limits import RateLimits
+from services.webhooks.delivery.subjects import WINDOW, Subjects
+from services.webhooks.delivery.tenant_semaphore import TenantSemaphore
+from services.webhooks.messages.rendering import Known, Opened, Renderer
+from services.webhooks.metrics import SenderMetrics
+from shared.contracts.errors import Stale, Unavailable
+from shared.runtime.protocols import Document
+
+log = logging.getLogger(__name__)
+
+#: Requests of one endpoint under way at once.
+CONCURRENCY = 16
+#: Queued deliveries beyond which fan-out stops enqueueing for an endpoint, and below half of which it goes on.
+MOST_QUEUED = 10_000
+_IDLE_SECONDS = 0.2
+_MOST_UNSTORED = 1_000
+_SECRETS_SECONDS = 5.0
+_TROUBLE_SECONDS = 1.0
+_LONGEST_TROUBLE = 10.0
+
+
+class Transport(Protocol):
+    async def post(self, url: str, headers: dict[str, str], body: bytes) -> Answer: ...
+
+
+@dataclass(slots=True)
+class SenderContext:
+    """What the senders of a process share. ``threads`` runs a blocking call; ``clock`` returns the present."""
+
+    queue: Queue
+    renderer: Renderer
+    client: Transport
+    metrics: SenderMetrics
+    threads: Callable[[Callable[[], Any]], Awaitable[Any]]
+    under_way: TenantSemaphore
+    rate_limits: RateLimits = field(default_factory=RateLimits)
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    jitter: Callable[[], float] = random.random
+
+
+class Sender:
+    """Sends for ``endpoint`` until it is stopped. ``may_send`` says whether the lease is still held."""
+
+    def __init__(self, endpoint: Document, context: SenderContext, may_send: Callable[[], bool]) -> None:
+        self.endpoint = endpoint
+        self._context, self._may_send = context, may_send
+        self._health = Health(endpoint)
+        self._subjects = Subjects(endpoint["_id"], context.queue, context.threads, context.clock)
+        self._settled: list[tuple[Settled, str]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake, self._ended = asyncio.Event(), asyncio.Event()
+        self._opened: tuple[float, Opened] = (-1e9, Opened([]))
+
+    def refresh(self, endpoint: Document) -> None:
+        """Take over what the API has changed."""
+        if endpoint["revision"] != self.endpoint["revision"]:
+            self._health.renew()
+            self._subjects.renew()
+            self._opened = (-1e9, Opened([]))
+            self._wake.set()
+        self.endpoint = endpoint
+
+    async def run(self) -> None:
+        """Ends when it is cancelled, once what was sent is stored as far as possible."""
+        # For all tasks that begin here: names are resolved in turns between tenants.
+        TENANT.set(self.endpoint["tenant"])
+        both = [asyncio.create_task(part) for part in (self._while_up(self._store_all), self._load_and_send())]
+        try:
+            ended, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            # It has failed. The other one must not go on alone, and send what is never stored.
+            for task in ended:
+                task.result()
+        finally:
+            for task in (*both, *self._tasks):
+                task.cancel()
+            await asyncio.gather(*both, *self._tasks, return_exceptions=True)
+            await asyncio.shield(self._store_last())
+
+    async def _while_up(self, work: Callable[[], Awaitable[object]], *, once: bool = False) -> None:
+        """Do ``work`` again and again, or until it is done, and wait while a server is unavailable."""
+        trouble = 0
+        while True:
+            try:
+                await work()
+                if once:
+                    return
+                trouble = 0
+            except (Unavailable, Stale) as error:
+                trouble += 1
+                level = logging.WARNING if trouble == 1 else logging.DEBUG
+                log.log(level, "webhooks wait for a server: %s", error)
+                await asyncio.sleep(min(_TROUBLE_SECONDS * trouble, _LONGEST_TROUBLE))
+
+    async def _load_and_send(self) -> None:
+        await self._while_up(self._load, once=True)
+        await self._while_up(self._send)
+
+    async def _load(self) -> None:
+        await self._subjects.load(only_told=bool(self.endpoint.get("only_told")))
+
+    async def _send(self) -> None:
+        self._wake.clear()
+        if self._may_send() and self.endpoint["state"] == "enabled" and await self._start():
+            return
+        await _woken(self._wake)
+
+    async def _store_all(self) -> None:
+        self._ended.clear()
+        if self._settled:
+            await self._store()
+        else:
+            await _woken(self._ended)
+
+    async def _store_last(self) -> None:
+        try:
+            while self._settled:
+                await self._store()
+        except (Unavailable, Stale) as error:
+            log.warning("outcomes of webhooks are not stored, their deliveries are repeated: %s", error)
+
+    async def _start(self) -> bool:
+        """Start what can be started; False if there was nothing."""
+        now, subjects = asyncio.get_running_loop().time(), self._subjects
+        room = min(self._health.room(CONCURRENCY, now) - len(self._tasks), _MOST_UNSTORED - len(self._settled))
+        if room <= 0:
+            return False
+        await self._what_is_sealed()
+        await subjects.find(now, only_told=bool(self.endpoint.get("only_told")))
+        started = subjects.take(room)
+        for delivery in started:
+            task = asyncio.create_task(self._attempt(delivery))
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+        return bool(started) or subjects.more
+
+    async def _what_is_sealed(self) -> Opened:
+        """Decrypted now and then: its key may be destroyed, and a secret may have ended."""
+        now, (at, opened) = asyncio.get_running_loop().time(), self._opened
+        if now - at > _SECRETS_SECONDS:
+            endpoint, time = self.endpoint, self._context.clock()
+            opened = await self._context.threads(lambda: self._context.renderer.opened_all(endpoint, time))
+            if endpoint["revision"] == self.endpoint["revision"]:
+                self._opened = (now, opened)
+        return opened
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        self._wake.set()
+
+    async def _attempt(self, delivery: Document) -> None:
+        try:
+            await self._try(delivery)
+        except (Unavailable, Stale) as error:
+            log.debug("webhooks wait for a server: %s", error)
+            self._subjects.again(delivery["subject"])
+        except Exception as error:
+            log.exception("an attempt of a webhook failed unexpectedly")
+            # An outcome as any other: what fails each time must not be repeated each second, for ever and unseen.
+            self._judge(delivery, Answer(0, error=f"unexpected: {type(error).__name__}"))
+
+    async def _try(self, delivery: Document) -> None:
+        # First both waits, which may be so long that anything has changed meanwhile, the pace as well.
+        if "pace" in self.endpoint:
+            await self._context.rate_limits.turn(
+                str(application_of(self.endpoint)), lambda: self.endpoint.get("pace")
+            )
+        async with self._context.under_way.slot(self.endpoint["tenant"]):
+            answer = await self._answer(delivery)
+        if answer is not None:
+            self._context.metrics.attempted(answer)
+            self._judge(delivery, answer)
+
+    async def _answer(self, delivery: Document) -> Answer | None:
+        """Send a delivery whose turn has come, as everything is now. None: it was not sent."""
+        opened = await self._what_is_sealed()
+        endpoint, context = self.endpoint, self._context
+        # Read for each attempt: consent may have been withdrawn since the delivery was read.
+        known = Known({}, {})
+        if "purpose" in endpoint or endpoint.get("categories"):
+            known = await context.threads(lambda: context.renderer.known(endpoint, delivery))
+        if self.endpoint["state"] != "enabled" or must_wait(self.endpoint, delivery) or not self._may_send():
+            self._subjects.again(delivery["subject"])
+            return None
+        request = context.renderer.request(endpoint, delivery, known, opened)
+        if request.dropped is not None:
+            self._outcome(delivery, Answer(0, error=request.dropped), "dropped")
+            return None
+        if request.failed is not None:
+            self._outcome(delivery, Answer(0, error=request.failed), "given_up")
+            return None
+        return await context.client.post(endpoint["url"], dict(request.headers), request.body)
+
+    def _judge(self, delivery: Document, answer: Answer) -> None:
+        if answer.delivered:
+            self._outcome(delivery, answer, "delivered")
+            return
+        now, jitter = self._context.clock(), self._context.jitter
+        wish = retry_policy.retry_after(answer.retry_after, now)
+        self._health.failed(answer.status, wish, now, asyncio.get_running_loop().time(), jitter)
+        due = retry_policy.next_attempt(delivery["attempts"] + 1, now, jitter(), wish)
+        self._outcome(delivery, answer, "failed" if due is not None else "given_up", due)
+
+    def _outcome(self, delivery: Document, answer: Answer, outcome: str, due: datetime | None = None) -> None:
+        entry = entry_of(delivery, answer, outcome, self._context.clock())
+        self._settled.append((Settled(delivery, entry, due, failed=outcome == "given_up"), outcome))
+        self._ended.set()
+
+    async def _store(self) -> None:
+        """Store outcomes, then let their subjects go on."""
+        if not self._settled:
+            return
+        batch = self._settled[:WINDOW]
+        await self._context.threads(lambda: self._context.queue.settle([settled for settled, _ in batch]))
+        del self._settled[: len(batch)]
+        delivered, gone = False, False
+        for settled, outcome in batch:
+            self._context.metrics.settled(outcome)
+            if "receipt" in settled.delivery:
+                self._context.metrics.told(outcome)
+            delivered |= outcome == "delivered"
+            gone |= settled.entry.get("status") == retry_policy.GONE
+            self._subjects.settled(settled.delivery["subject"], settled.due)
+        self._wake.set()
+        await self._remember(delivered=delivered, gone=gone)
+
+    async def _remember(self, *, delivered: bool, gone: bool) -> None:
+        """Store in the endpoint since when it fails, and disable it if that is too long."""
+        endpoint, now = self.endpoint, self._context.clock()
+        given_up = self._health.is_given_up(now) and await self._context.threads(
+            lambda: self._context.queue.has_failed(
+                endpoint["_id"], now - retry_policy.DISABLED_AFTER, now - retry_policy.FAILED_BEFORE
+            )
+        )
+        changes = self._health.changes(endpoint, now, delivered=delivered, gone=gone, given_up=given_up)
+        if changes.stated.get("state") == "disabled":
+            self._context.metrics.disabled()
+            log.warning("webhook endpoint %s is disabled: %s", endpoint["_id"], changes.stated["reason"])
+        if changes.stated or changes.removed:
+            await self._context.threads(lambda: self._context.queue.change(endpoint["_id"], changes))
+            for name in changes.removed:
+                endpoint.pop(name, None)
+            endpoint |= changes.stated
+
+
+async def _woken(event: asyncio.Event) -> None:
+    # Not wait_for: cancelled as the event is set, it would return, and the sender never end.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_IDLE_SECONDS):
+            await event.wait()

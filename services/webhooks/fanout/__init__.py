@@ -1,0 +1,1 @@
+"""From the topics of changes to the queues of endpoints."""

@@ -1,0 +1,1 @@
+"""What the API manages: endpoints, their secrets, deliveries, retries and replays."""

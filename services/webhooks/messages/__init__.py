@@ -1,0 +1,1 @@
+"""What is sent: the bodies of messages, rendered, signed, with the receiver's headers."""

@@ -1,0 +1,104 @@
+"""What the real gateway does between a client and a service: whose connection it is, and where an answer waits."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.gateway import gateway
+from tests.support.waiting import PATIENCE_SECONDS
+
+ADDRESS = "127.42.0.1"
+PIECE = b"x" * 65_536
+#: More than all buffers on the way hold: nginx's, and the kernel's of both connections.
+PIECES = 1_024
+#: After which a piece that nobody takes counts as not taken.
+BLOCKED_SECONDS = 3.0
+
+
+class Service(ThreadingHTTPServer):
+    """Answers with the X-Forwarded-For that it got, or at /large with more than anybody takes."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int) -> None:
+        super().__init__((ADDRESS, port), Handler)
+        self.taken = 0
+        self.ended = threading.Event()
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Service
+
+    def do_GET(self) -> None:
+        if self.path != "/large":
+            self.answer(self.headers["X-Forwarded-For"].encode())
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(PIECE) * PIECES))
+        self.end_headers()
+        self.connection.settimeout(BLOCKED_SECONDS)
+        try:
+            for _ in range(PIECES):
+                self.connection.sendall(PIECE)
+                self.server.taken += 1
+        except OSError:
+            pass  # the gateway takes no more
+        finally:
+            self.server.ended.set()
+
+    def answer(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def behind(folder: Path, proxies: str = "") -> Iterator[tuple[Service, int]]:
+    """A service of exports, and the gateway's port for it."""
+    with gateway(folder, {"exports": (ADDRESS,)}, proxies) as ports:
+        service = Service(ports["exports"])
+        thread = threading.Thread(target=service.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield service, ports["exports"]
+        finally:
+            service.shutdown()
+            service.server_close()
+            thread.join()
+
+
+def test_what_a_client_does_not_take_stays_with_the_service(tmp_path: Path) -> None:
+    """In the gateway it would be in files of a file system that is memory."""
+    with behind(tmp_path) as (service, port), socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: kith\r\n\r\n")
+        assert service.ended.wait(PATIENCE_SECONDS)
+        assert service.taken < PIECES / 2
+        assert [path for path in (tmp_path / "proxy").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("proxies", "stated", "told"),
+    [
+        # Nobody is believed: the last address is the connection's, whatever the client states.
+        ("", "192.0.2.9", "192.0.2.9, 127.0.0.1"),
+        ("10.0.0.7", "192.0.2.9", "192.0.2.9, 127.0.0.1"),
+        # A proxy of ours adds the address of its client at the end.
+        ("10.0.0.7 127.0.0.0/8", "203.0.113.5, 192.0.2.9", "203.0.113.5, 192.0.2.9, 192.0.2.9"),
+    ],
+)
+def test_a_proxy_that_is_named_is_believed_about_its_clients(
+    tmp_path: Path, proxies: str, stated: str, told: str
+) -> None:
+    with behind(tmp_path, proxies) as (_, port), httpx.Client(trust_env=False) as client:
+        answer = client.get(f"http://127.0.0.1:{port}/", headers={"X-Forwarded-For": stated})
+        assert answer.text == told

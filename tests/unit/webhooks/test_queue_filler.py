@@ -1,0 +1,130 @@
+"""Filling queues: whose turn it is, how much is fed, and what holds up nobody."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from services.webhooks.delivery.queue import Queue
+from services.webhooks.delivery.sender import MOST_QUEUED
+from services.webhooks.fanout.feed import Feed, Part
+from services.webhooks.fanout.queue_filler import QueueFiller
+from services.webhooks.log_reader import LogReader
+from services.webhooks.metrics import SenderMetrics
+from shared.contracts.errors import Unavailable
+from shared.observability.metrics import new_registry
+from shared.runtime.protocols import Document, Partition
+
+FOREVER = 1e9
+
+
+class World:
+    """Endpoints, and how many pieces are left of each of their parts; which were fed, in order."""
+
+    def __init__(self, left: dict[str, dict[str, int]], **options: Any) -> None:
+        self.left, self.fed, self.length = left, list[str](), 0
+        self.broken: set[str] = set()
+        self.queue = Mock(spec=Queue)
+        self.queue.length.side_effect = lambda _id, _most: self.length
+        self.reader = Mock(spec=LogReader)
+        self.feeding = QueueFiller(
+            self.queue,
+            self._feed,
+            lambda: self.reader,
+            SenderMetrics(new_registry()),
+            **{"seconds": 0.0, **options},
+        )
+
+    def _feed(self, reader: Callable[[], LogReader]) -> Feed:
+        reader()
+        feed = Mock(spec=Feed)
+        feed.parts.side_effect = self._parts
+        feed.enqueue.side_effect = self._enqueue
+        return feed
+
+    def _parts(self, id: str) -> list[Part]:
+        found = []
+        for name, pieces in self.left[id].items():
+            lane, _, replay = name.partition("~")
+            if pieces:
+                found.append(Part(f"{id}/{lane}", Partition("t", 0), 0, 0, pieces, 0, None, replay or None))
+        return found
+
+    def _enqueue(self, endpoint: Document, part: Part) -> int:
+        id = endpoint["_id"]
+        name = part.key.removeprefix(f"{id}/").removesuffix("~")
+        self.fed.append(f"{id}/{name}")
+        if id in self.broken:
+            raise ValueError("broken")
+        self.left[id][name] -= 1
+        return 0
+
+    def all(self) -> None:
+        self.feeding.fill([{"_id": id, "tenant": id.partition(":")[0], "state": "enabled"} for id in self.left])
+
+
+def test_a_slice_decides_who_is_next_and_not_how_much_is_fed() -> None:
+    world = World({"acme:a": {"0": 20, "1": 5}, "acme:b": {"0": 3}, "zoo:c": {"0": 4}}, rounds_seconds=FOREVER)
+    world.all()
+    assert Counter(world.fed) == {"acme:a/0": 20, "acme:a/1": 5, "acme:b/0": 3, "zoo:c/0": 4}
+    assert world.fed[:6] == ["acme:a/0", "zoo:c/0", "acme:b/0", "zoo:c/0", "acme:a/1", "zoo:c/0"]
+
+
+def test_endpoints_are_looked_at_anew_after_a_while() -> None:
+    world = World({"acme:a": {"0": 9}, "acme:b": {"0": 9}}, rounds_seconds=0.0)
+    for _ in range(3):
+        world.all()
+    assert world.fed == ["acme:a/0", "acme:b/0", "acme:a/0"]
+
+
+def test_feeding_ends_with_the_process() -> None:
+    looks = iter([False] * 5 + [True])
+    world = World({"acme:a": {"0": 1_000_000}}, rounds_seconds=FOREVER, ended=lambda: next(looks, True))
+    world.all()
+    assert len(world.fed) == 5
+    world.queue.purge.assert_not_called()
+
+
+@pytest.mark.parametrize("seconds", [0.0, FOREVER])
+def test_each_lane_has_its_turn_where_all_of_them_always_have_something_left(seconds: float) -> None:
+    world = World({"acme:a": {str(n): 1_000 for n in range(12)}}, seconds=seconds, rounds_seconds=0.0)
+    calls = 0
+    while len({*world.fed}) < 12:
+        world.all()
+        calls += 1
+    assert calls == (12 if seconds == 0.0 else 2)
+
+
+def test_ranges_come_before_what_is_live_and_each_has_its_turn() -> None:
+    left = {"0": 2, "1": 2, "0~r": 2, "1~r": 2, "2~r": 2}
+    world = World({"acme:a": left}, rounds_seconds=FOREVER)
+    world.all()
+    ranges, live = ["0~r", "1~r", "2~r"], ["0", "1"]
+    assert world.fed == [f"acme:a/{name}" for name in ranges * 2 + live * 2]
+
+
+def test_one_that_fails_is_not_tried_again_at_once_and_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    world = World({"acme:a": {"0": 3}, "acme:b": {"0": 3}}, rounds_seconds=FOREVER)
+    world.broken = {"acme:a"}
+    world.all()
+    assert Counter(world.fed) == {"acme:a/0": 1, "acme:b/0": 3}
+    assert len(caplog.records) == 1
+
+
+def test_a_queue_that_is_half_full_is_fed_no_more() -> None:
+    world = World({"acme:a": {"0": 3}}, rounds_seconds=FOREVER)
+    world.length = MOST_QUEUED // 2
+    world.all()
+    assert world.fed == []
+
+
+def test_a_purge_that_fails_is_not_repeated_each_second_and_costs_no_reader() -> None:
+    world = World({})
+    world.queue.purge.side_effect = Unavailable("no MongoDB")
+    with pytest.raises(Unavailable):
+        world.all()
+    world.all()
+    world.queue.purge.assert_called_once()
+    world.reader.close.assert_not_called()
