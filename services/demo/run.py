@@ -122,7 +122,16 @@ def _run(
     probe.start()
     try:
         with View(console) as view:
-            _watch(emitter, probe, watch, view)
+            while emitter.running:
+                view.show(watch.look()[1])
+                time.sleep(_LOOK_SECONDS)
+            emitter.finish()
+            probe.stop()
+            while probe.running:
+                view.show(watch.look()[1])
+                time.sleep(_LOOK_SECONDS)
+            probe.finish()
+            _drain(watch, view)
             application.wait()
     finally:
         emitter.stop()
@@ -161,34 +170,13 @@ def _run(
         + bool(probe.lost)
     )
     links = {"dashboard": dashboard(addresses["analytics"], headers(tenant)), **application.links}
-    told, tries = _advised(expected, addresses, headers(tenant))
+    pair, visited = busiest(expected), most_visited(expected)
+    told, tries = list[str](), list[str]()
+    if pair is not None and visited is not None:
+        told = advice(addresses["intelligence"], headers(tenant), pair[1], visited)
+        tries = curls(addresses, headers(tenant), pair, visited)
     report(console, addresses, links, asdict(result), stored.found, problems, total, told, tries)
     return result
-
-
-def _watch(emitter: Emitter, probe: Probe, watch: Watch, view: View) -> None:
-    """Show the run until everything is sent, measured and stored. Raises Unavailable."""
-    while emitter.running:
-        view.show(watch.look()[1])
-        time.sleep(_LOOK_SECONDS)
-    emitter.finish()
-    probe.stop()
-    while probe.running:
-        view.show(watch.look()[1])
-        time.sleep(_LOOK_SECONDS)
-    probe.finish()
-    _drain(watch, view)
-
-
-def _advised(
-    expected: Expected, addresses: dict[str, str], headers: Mapping[str, str]
-) -> tuple[list[str], list[str]]:
-    """What is recommended to the most visited, and requests to try."""
-    pair, visited = busiest(expected), most_visited(expected)
-    if pair is None or visited is None:
-        return [], []
-    told = advice(addresses["intelligence"], headers, pair[1], visited)
-    return told, curls(addresses, headers, pair, visited)
 
 
 def _judge(
