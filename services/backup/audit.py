@@ -4,12 +4,15 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from pymongo.database import Database
 
 from services.explain.log import LogScan
+from shared.access.audit_factory import NO_KEY
 from shared.access.audit_mongo import MongoAuditLog
-from shared.access.chain import FIRST, INSTALLATION, Act, Entry, entry_of, hash_of
+from shared.access.chain import FIRST, INSTALLATION, Act, Entry, entry_of, hash_of, is_keyed
+from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import AUDIT, Topics
 from shared.runtime.protocols import Document
 from shared.settings import Settings
@@ -82,8 +85,16 @@ def following(head: tuple[int, str], beyond: Mapping[int, Entry], key: bytes | N
 
 def _is_whole(entry: Entry, key: bytes | None) -> bool:
     """Whether an entry has its hash, as far as that can be checked."""
-    keyed = entry.get("algorithm") != "sha256"
+    keyed = is_keyed(entry)
     return (keyed and key is None) or entry.get("hash") == hash_of(entry, key if keyed else None)
+
+
+def check_audit_key(entries: Iterable[Mapping[str, Any]], key: bytes | None) -> None:
+    """Raise ConfigurationError where a chain of the backup ends with an entry that has a key, and there is none
+    here: the entry of the restore would break it for good. ``entries`` are in order."""
+    last = {str(entry["tenant"]): is_keyed(entry) for entry in entries} if key is None else {}
+    if any(last.values()):
+        raise ConfigurationError(NO_KEY)
 
 
 def record_restore(

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from services.exports.decryption import decryptor
 from services.exports.query import ExportQuery
 from services.exports.source import Exports
-from shared.access.audit_factory import open_audit, user
+from shared.access.audit_factory import check_key, open_audit, user
 from shared.access.chain import Act
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.http.parameters import moment
@@ -85,6 +85,7 @@ def frame(
         reveal = None
         if personal:
             reveal = decryptor(vault_in(settings, client[database], seals=False))
+            check_key(settings, client[database], tenant)
             with closing(open_audit(settings, client[database])) as audit:
                 audit.record(Act(tenant, user(), "frame", "personal.read", {"export": dataset}))
         export = Exports(client[database], reveal).open(dataset, query, personal=personal)
