@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
@@ -18,6 +17,7 @@ from shared.contracts.errors import ConfigurationError
 from shared.contracts.events import Tenant
 from shared.measures.answer import Answer
 from shared.measures.query import BadMeasure, NotInstalled, PeriodQuery
+from shared.runtime.clock import now
 from shared.service.launch import read_settings
 
 if TYPE_CHECKING:
@@ -87,10 +87,10 @@ def answer(
         counted = LiveNames(MongoRegistry(database, "analytics"))
         measure = _ANALYTICS[name]
         query = measure.query.model_validate(asked)
-        return measure.run(AnalyticsMeasures(database, counted, names, _now, scales).of(tenant), query)
+        return measure.run(AnalyticsMeasures(database, counted, names, now, scales).of(tenant), query)
     other = _RELATIONS[name]
     query = other.query.model_validate(asked)
-    return other.run(RelationsMeasures(database, names, _now, vault, scales).of(tenant), query)
+    return other.run(RelationsMeasures(database, names, now, vault, scales).of(tenant), query)
 
 
 def answer_here(
@@ -121,10 +121,6 @@ def answer_here(
 
 def _by_analytics(name: str, asked: Mapping[str, str]) -> bool:
     return name in _ANALYTICS and (name not in _RELATIONS or not asked.keys() & _FILTERS)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def named(each: Any) -> str | None:
 def test_no_option_is_ignored(
     world: World, asked: Report, option: str, choice: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "_now", lambda: NOW + timedelta(hours=1))
+    monkeypatch.setattr(report, "now", lambda: NOW + timedelta(hours=1))
     wide = {"from": "2026-08-01"} if option != "from" and asked.name != "activity" else {}
     base = {**wide, **BESIDE.get(option, {}), **choice}
     # Few orders are enough here: how well the models fit is another test's.
