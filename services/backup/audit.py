@@ -4,12 +4,15 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from pymongo.database import Database
 
 from services.explain.log import LogScan
+from shared.access.audit_factory import NO_KEY
 from shared.access.audit_mongo import MongoAuditLog
-from shared.access.chain import FIRST, INSTALLATION, Act, Entry, entry_of, hash_of
+from shared.access.chain import FIRST, INSTALLATION, Act, Entry, entry_of, hash_of, is_keyed
+from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import AUDIT, Topics
 from shared.runtime.protocols import Document
 from shared.settings import Settings
@@ -19,8 +22,8 @@ _BATCH = 500
 
 @dataclass
 class Recovered:
-    """By tenant: the entries added from the topic, and the numbers of those that nobody has any more. And the
-    prefixes of the API keys that were revoked after the backup was taken."""
+    """What was recovered, by tenant: the entries added from the topic, and the numbers of those that nobody has
+    any more. And the prefixes of the API keys that were revoked after the backup was taken."""
 
     entries: dict[str, list[Entry]] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
@@ -68,8 +71,8 @@ def recover_audit(settings: Settings, database: Database[Document], key: bytes |
 
 
 def following(head: tuple[int, str], beyond: Mapping[int, Entry], key: bytes | None) -> list[Entry]:
-    """Those of the entries ``beyond`` a chain's end that continue it without a gap, and have their hash. One that
-    was made with a key is taken on trust where this process has none."""
+    """Returns those of the entries ``beyond`` a chain's end that continue it without a gap, and have their hash.
+    One that was made with a key is taken on trust where this process has none."""
     sequence, previous = head
     found: list[Entry] = []
     while (entry := beyond.get(sequence + 1)) is not None and entry.get("previous") == previous:
@@ -82,8 +85,16 @@ def following(head: tuple[int, str], beyond: Mapping[int, Entry], key: bytes | N
 
 def _is_whole(entry: Entry, key: bytes | None) -> bool:
     """Whether an entry has its hash, as far as that can be checked."""
-    keyed = entry.get("algorithm") != "sha256"
+    keyed = is_keyed(entry)
     return (keyed and key is None) or entry.get("hash") == hash_of(entry, key if keyed else None)
+
+
+def check_audit_key(entries: Iterable[Mapping[str, Any]], key: bytes | None) -> None:
+    """Raise ConfigurationError where a chain of the backup ends with an entry that has a key, and there is none
+    here: the entry of the restore would break it for good. ``entries`` are in order."""
+    last = {str(entry["tenant"]): is_keyed(entry) for entry in entries} if key is None else {}
+    if any(last.values()):
+        raise ConfigurationError(NO_KEY)
 
 
 def record_restore(

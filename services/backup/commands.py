@@ -87,6 +87,7 @@ def _show(done: "Restored") -> None:
         "them all:"
     )
     for tenant, id in done.lost_keys[:_SHOWN]:
-        typer.echo(f"  {tenant} {printable(id)}")
+        own = "(its own key: search by e-mail and number, secrets of webhooks, dead letters without a consumer)"
+        typer.echo(f"  {tenant} {printable(id) or own}")
     if len(done.lost_keys) > _SHOWN:
         typer.echo(f"  and {len(done.lost_keys) - _SHOWN:,} more")

@@ -10,12 +10,13 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 from pymongo.write_concern import WriteConcern
 
-from services.backup.audit import record_restore, recover_audit
+from services.backup.audit import check_audit_key, record_restore, recover_audit
 from services.backup.files import Manifest, check_collection, extended, read_collection, read_manifest
 from services.backup.keys_topic import keys_bounds, restore_keys
 from services.backup.log import check_no_members, check_positions, record_ends
 from services.backup.lost import find_lost, record_lost
 from shared.access.audit_factory import audit_key, open_witness, user
+from shared.access.audit_mongo import COLLECTION as AUDITED
 from shared.access.keys_mongo import COLLECTION as API_KEYS
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.revision import REVISION
@@ -125,6 +126,7 @@ def restore(
             "--keys-from-topic. New ones would replace them there for good"
         )
     source = open_source(folder, keys, keys_topic, say)
+    check_audit_key(read_collection(folder, AUDITED) if AUDITED in source.folders else (), audit_key(settings))
     check_no_members(settings)
     positions = list(_positions(read_collection(folder, POSITIONS) if POSITIONS in source.folders else ()))
     check_positions(((id, next) for id, next in positions), source.data.topics, settings)
@@ -157,7 +159,7 @@ def _afterwards(
     recovered = recover_audit(settings, database, key)
     revoked = _revoke(database, recovered.revoked, now)
     read = _read_by_relations(positions)
-    lost = find_lost(settings, database, read if keys_are_as_new else {})
+    lost = find_lost(settings, database, read if keys_are_as_new else {}, stored=not keys_are_as_new)
     record_lost(database, lost, moment, now)
     entries = record_restore(database, recovered, moment, user(), now, key)
     with closing(open_witness(settings)) as witness:

@@ -10,7 +10,7 @@ from pathlib import Path
 from services.cli.session import Options
 from services.cli.signals import signals_interrupt
 from services.cli.up_run import STARTING, announce, complain, to_stderr
-from shared.local.contexts import folder
+from shared.local.contexts import folder, free_name
 from shared.local.private import private_file, private_folder
 from shared.local.processes import tail
 
@@ -20,7 +20,8 @@ def up_detached(options: Options, json_line: bool) -> int:
     if not json_line:
         to_stderr(STARTING)
     logs = private_folder(folder(), to_stderr)
-    log = logs / f"{Path(options.context or options.name('up')).stem}.log"
+    # Not the log of a stack that runs: it would be begun anew under it.
+    log = logs / f"{Path(free_name(options.context, options.name('up'))).stem}.log"
     # The stack writes its addresses to the pipe when it is ready, everything else to the log.
     with signals_interrupt(), os.fdopen(private_file(log, os.O_WRONLY | os.O_TRUNC), "wb") as errors:
         child = subprocess.Popen(

@@ -11,6 +11,7 @@ from services.cli.session import Options, stack_session
 from services.cli.signals import signals_interrupt
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.local.contexts import path_of, without_password
+from shared.local.invocation import path_hint
 
 STARTING = "Starting … (the first time on a machine, Kafka is downloaded: 45 MB)"
 
@@ -60,6 +61,8 @@ def announce(addresses: Mapping[str, str], api_key: str | None, name: str, how_t
     page = f"{addresses['analytics']}/dashboard/" + ("" if api_key is None else f"#key={api_key}")
     console.print(f"  [bold]{'dashboard':<{width}}[/]", page)
     console.print(f"In other terminals every kith command finds this stack, {escape(name)}.")
+    if hint := path_hint():
+        console.print(escape(hint))
     if without_password(addresses.get("mongo", "")) != addresses.get("mongo", ""):
         console.print(f"Other clients find the passwords of its servers in {escape(str(path_of(name)))}.")
     if api_key is None:

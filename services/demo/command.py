@@ -9,6 +9,7 @@ import typer
 
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.contracts.services import CORE, SERVICES
+from shared.local.invocation import path_hint
 
 if TYPE_CHECKING:
     from shared.settings import Settings
@@ -98,6 +99,8 @@ def demo_command(open_stack: Callable[[Place], AbstractContextManager[Stack]]) -
                 if not exit:
                     errors.print("\nEverything stays up until Ctrl-C.", style="bold", end=" ")
                     errors.print("In other terminals every kith command finds it.")
+                    if hint := path_hint():
+                        errors.print(hint, markup=False, highlight=False, soft_wrap=True)
                     stack.wait()
         except KeyboardInterrupt:
             if exact is None:

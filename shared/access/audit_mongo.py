@@ -8,14 +8,13 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 from pymongo.read_concern import ReadConcern
 
-from shared.access.chain import FIRST, Entry
+from shared.access.chain import FIRST, Entry, is_keyed
 from shared.mongo.concerns import DURABLE
-from shared.mongo.errors import translated
+from shared.mongo.errors import only_duplicates, translated
 from shared.mongo.limits import STREAM_MS
 from shared.runtime.protocols import Document
 
 COLLECTION = "audit"
-_DUPLICATE_KEY = 11000
 
 
 class MongoAuditLog:
@@ -33,6 +32,12 @@ class MongoAuditLog:
         with translated():
             last = self._entries.find_one({"_id": _of(tenant)}, sort=[("_id", -1)])
         return (0, FIRST) if last is None else (last["sequence"], last["hash"])
+
+    def needs_key(self, tenant: str) -> bool:
+        """Whether the last entry of a tenant was made with a key: one without it would be a flaw for good."""
+        with translated():
+            last = self._entries.find_one({"_id": _of(tenant)}, {"algorithm": 1}, sort=[("_id", -1)])
+        return last is not None and is_keyed(last)
 
     def append(self, entries: Sequence[Entry]) -> int:
         documents = [{"_id": entry_id(entry["tenant"], entry["sequence"]), **entry} for entry in entries]
@@ -55,10 +60,8 @@ class MongoAuditLog:
         try:
             return list(self._entries.insert_many(documents, ordered=True).inserted_ids)
         except BulkWriteError as error:
-            problems = error.details.get("writeErrors", [])
-            taken = bool(problems) and all(problem["code"] == _DUPLICATE_KEY for problem in problems)
             # Entries may be built upon only once a majority has the ones before.
-            if taken and not error.details.get("writeConcernErrors"):
+            if only_duplicates(error) and not error.details.get("writeConcernErrors"):
                 raise _Taken(error.details["nInserted"]) from None
             raise
 

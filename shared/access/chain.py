@@ -57,6 +57,11 @@ def entry_of(act: Act, time: datetime, sequence: int, previous: str, key: bytes 
     return {**entry, "hash": hash_of(entry, key)}
 
 
+def is_keyed(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry was made with a key."""
+    return bool(entry.get("algorithm") != "sha256")
+
+
 def hash_of(entry: Mapping[str, Any], key: bytes | None) -> str:
     """The hash of everything but the hash itself, as JSON without spaces and with sorted names."""
     text = canonical({name: value for name, value in entry.items() if name != "hash"})

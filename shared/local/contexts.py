@@ -65,8 +65,7 @@ class Held:
     def take(cls, asked: str | None, default: str, command: str) -> Self:
         """A context of this name (or file); of ``default`` or the next free name where none is asked for. Raises
         ConfigurationError when the one that is asked for is in use."""
-        names = [asked] if asked else [default, *(f"{default}-{n}" for n in range(2, 100))]
-        for name in names:
+        for name in _names(asked, default):
             path = path_of(name)
             if not is_path(name):
                 private_folder(path.parent)
@@ -82,8 +81,8 @@ class Held:
                 )
                 return cls(path, lock, context)
             if asked:
-                raise ConfigurationError(f"the stack {name} is running ({read(path).who}): {how_to_stop(name)}")
-        raise ConfigurationError(f"too many stacks are running; `kith down --context {default}` stops one")
+                raise _in_use(name)
+        raise _too_many(default)
 
     def write(self, context: Context) -> None:
         """Replace the file at once."""
@@ -95,6 +94,28 @@ class Held:
         """Remove it."""
         self.path.unlink(missing_ok=True)
         self._lock.release()
+
+
+def free_name(asked: str | None, default: str) -> str:
+    """The name that ``Held.take`` would take now. Raises as it does."""
+    for name in _names(asked, default):
+        if not is_held(_lock_of(path_of(name))):
+            return name
+        if asked:
+            raise _in_use(name)
+    raise _too_many(default)
+
+
+def _names(asked: str | None, default: str) -> list[str]:
+    return [asked] if asked else [default, *(f"{default}-{n}" for n in range(2, 100))]
+
+
+def _in_use(name: str) -> ConfigurationError:
+    return ConfigurationError(f"the stack {name} is running ({read(path_of(name)).who}): {how_to_stop(name)}")
+
+
+def _too_many(default: str) -> ConfigurationError:
+    return ConfigurationError(f"too many stacks are running; `kith down --context {default}` stops one")
 
 
 def how_to_stop(name: str) -> str:

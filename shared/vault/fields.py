@@ -24,9 +24,10 @@ TEXTS = PERSONAL
 PERSONAL_OF_CONSUMER = ("personal.*", *(f"location.{name}" for name in LOCATION))
 PERSONAL_OF_RELATION = PERSONAL
 
-_PARTS = ("personal", "location", *TEXTS)
+#: The top-level fields of documents and of events' data that are personal, or contain what is.
+PERSONAL_PARTS = ("personal", "location", *TEXTS)
 # JSON allows escapes in any name.
-_NEEDLES = (*(f'"{name}"'.encode() for name in _PARTS), b"\\u")
+_NEEDLES = (*(f'"{name}"'.encode() for name in PERSONAL_PARTS), b"\\u")
 
 #: A path and its value → the value to replace it; None removes it.
 Change = Callable[[str, Any], Any]
@@ -84,7 +85,7 @@ def seal_bytes(raw: bytes, event: Event, key: DataKey) -> bytes:
     if fields.get("dataversion", 1) != event.dataversion:
         return codec.encode(sealed)  # an older version, with its values in other places
     data, kept = orjson.loads(codec.encode(sealed))["data"], fields["data"]
-    for name in _PARTS:
+    for name in PERSONAL_PARTS:
         kept.pop(name, None)
         if name in data:
             kept[name] = data[name]

@@ -19,6 +19,7 @@ from services.backup.restore import Restored, restore
 from services.explain.log import LogScan
 from shared.access.acts import recorder
 from shared.access.audit_mongo import MongoAuditLog
+from shared.access.chain import INSTALLATION
 from shared.access.keys import ApiKeys
 from shared.access.keys_mongo import MongoKeys
 from shared.access.verify import Witnessed, verify
@@ -31,9 +32,9 @@ from shared.kafka.clients import open_publisher, open_reader
 from shared.kafka.topics_admin import ensure_topics
 from shared.mongo.restores import RESTORES, RUNNING, restore_problems
 from shared.mongo.store import connect, prepare
-from shared.observability.status import read_status
-from shared.runtime.protocols import Document, Message
+from shared.runtime.protocols import Document, Message, Partition, Record
 from shared.settings import Settings
+from shared.vault.dead_letters import conceal
 from shared.vault.key_records import key_messages
 from shared.vault.lost import LostKeys
 from shared.vault.master import EnvironmentKeys
@@ -42,8 +43,9 @@ from shared.vault.protocols import Wrapped
 from shared.vault.rotation import rotate
 from shared.vault.schema import COLLECTIONS, DATA_KEYS
 from shared.vault.sealing import keys_for, sealed
-from shared.vault.tokens import DataKey
+from shared.vault.tokens import DataKey, seal
 from tests.support.builders import event
+from tests.support.status import read_status
 from tests.support.vault import MASTER_KEY
 from tests.support.waiting import PATIENCE_SECONDS
 
@@ -259,6 +261,62 @@ def test_keys_that_are_older_than_the_data_are_noticed(place: Installation) -> N
     data = place.back_up("data")
     place.lose()
     assert place.restore(data, keys).lost_keys == [("default", "ann")]
+
+
+def test_lost_keys_of_those_whom_the_log_has_in_plain_text_are_named_too(place: Installation) -> None:
+    """Past the door, with KITH_PLAINTEXT=seal: only the stored documents have tokens."""
+    place.profile("ann")
+    old = place.back_up("keys")
+
+    def token(tenant: str, id: str, path: str) -> str:
+        key = place.vault.keys(tenant, [id])[id]
+        assert isinstance(key, DataKey)
+        return seal(key, tenant, id, path, "a secret")
+
+    def owner(tenant: str, id: str) -> dict[str, str]:
+        return {"tenant": tenant, "consumer_id": id}
+
+    place.database["consumers"].insert_many(
+        [
+            {**owner("default", "bob"), "personal": {"name": token("default", "bob", "personal.name")}},
+            {**owner("default", "ann"), "personal": {"name": token("default", "ann", "personal.name")}},
+            {**owner("default", "eve"), "traits": {"a": 1}},
+        ]
+    )
+    place.database["relations@2"].insert_one({**owner("acme", "cat"), "text": token("acme", "cat", "text")})
+    endpoint = {"tenant": "shop", "secrets": [{"secret": token("shop", "", "webhook.secret")}]}
+    place.database["webhook_endpoints"].insert_one(endpoint)
+    letter = Record(Partition("kith.relations", 0), 0, 0, b"inn:dan", b'{"tenant": "inn"')
+    key = place.vault.keys("inn", ["dan"])["dan"]
+    concealed = conceal(letter, ("inn", "dan"), key)
+    headers = [{"name": name, "value": value} for name, value in concealed.headers]
+    place.database["dead_letters"].insert_one({"value": concealed.value, "headers": headers})
+    data, new = place.back_up("data"), place.back_up("keys")
+    place.lose()
+    lost = [("acme", "cat"), ("default", "bob"), ("inn", "dan"), ("shop", "")]
+    assert place.restore(data, old).lost_keys == lost
+    place.lose()
+    assert place.restore(data, new).lost_keys == []
+
+
+def test_a_chain_with_a_key_gets_no_entry_without_it(place: Installation, tmp_path: Path) -> None:
+    """One such entry would be a flaw of every `kith audit verify` from then on."""
+    keyed = place.settings.model_copy(update={"audit_key": SecretStr("k" * 32)})
+    with_key = Installation(keyed, place.database, tmp_path / "keyed")
+    with_key.profile("ann")
+    folder = with_key.back_up()
+    with pytest.raises(ConfigurationError, match="KITH_AUDIT_KEY_FILE"):
+        place.back_up()
+    with pytest.raises(ConfigurationError, match="KITH_AUDIT_KEY_FILE"):
+        place.act("keys.revoke", {"key": "x"}, INSTALLATION)
+    place.act("personal.read", {"consumer_id": "ann"})  # this chain has no key
+    place.lose()
+    with pytest.raises(ConfigurationError, match="KITH_AUDIT_KEY_FILE"):
+        place.restore(folder)
+    assert place.database.list_collection_names() == []
+    with_key.restore(folder)
+    entries = list(MongoAuditLog(place.database).entries(INSTALLATION))
+    assert {entry["algorithm"] for entry in entries} == {"hmac-sha256"}
 
 
 def test_entries_of_the_audit_that_nobody_has_are_missing_and_no_more(place: Installation) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pymongo.database import Database
 
-from services.webhooks.applications import lacking_scope
+from services.webhooks.applications import application_of, lacking_scope
 from services.webhooks.fanout.expressions import BadExpression
 from services.webhooks.fanout.subscription import TYPES
 from services.webhooks.messages import credentials, signing
@@ -122,7 +122,8 @@ class Renderer:
         return Rendered(headers, body)
 
     def _withheld(self, endpoint: Document, delivery: Document, known: Known, *, erased: bool) -> str | None:
-        """Why the endpoint must not get this delivery. That a consumer is erased is never withheld."""
+        """Why the endpoint must not get this delivery. That a consumer is erased is withheld from applications
+        only: those that the consumer ever agreed to get a receipt, and no other one may learn of them."""
         change, tenant = delivery["change"], endpoint["tenant"]
         if change["type"] not in TYPES:
             return None
@@ -133,8 +134,10 @@ class Renderer:
             has = {each for id in named for each in known.categories.get(document_id(tenant, id), ())}
             if not has & set(wanted):
                 return "the provider has none of the endpoint's categories"
-        consumer = delivery.get("consumer_id")
-        if "purpose" in endpoint and consumer is not None and not erased and not change["data"].get("erased"):
+        consumer, gone = delivery.get("consumer_id"), erased or change["data"].get("erased")
+        if gone and application_of(endpoint) is not None:
+            return "the consumer was erased, of which applications are told by consumer.erased"
+        if "purpose" in endpoint and consumer is not None and not gone:
             consents = known.consents.get(document_id(tenant, consumer), {})
             if consents.get(endpoint["purpose"]) is not True:
                 return f"the consumer has not granted the purpose {endpoint['purpose']}"

@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.backup.audit import following, revoked_in
+from services.backup.audit import check_audit_key, following, revoked_in
 from shared.access.chain import FIRST, Act, Entry, entry_of
+from shared.contracts.errors import ConfigurationError
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 KEY = b"k" * 32
@@ -41,6 +42,15 @@ def test_none_is_taken_beyond_a_gap_a_change_or_a_fork() -> None:
     keyed = chain(3, KEY)
     assert following((0, FIRST), {**keyed, 2: {**keyed[2], "who": "bob"}}, KEY) == [keyed[1]]
     assert len(following((0, FIRST), keyed, None)) == 3
+
+
+def test_what_a_chain_ends_with_says_whether_a_key_is_needed() -> None:
+    check_audit_key([*chain(2, KEY).values()], KEY)
+    check_audit_key([*chain(2).values()], None)
+    with pytest.raises(ConfigurationError, match="KITH_AUDIT_KEY"):
+        check_audit_key([*chain(1).values(), *chain(3, KEY).values()], None)
+    # Somebody has given the key up: the chain ends without.
+    check_audit_key([*chain(1, KEY).values(), chain(2)[2]], None)
 
 
 def test_keys_that_were_revoked_since_are_known_even_beyond_a_lost_entry() -> None:

@@ -42,7 +42,8 @@ VALUES = st.recursive(
     lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text("abc$.é", min_size=1), inner)),
     max_leaves=8,
 )
-DOCUMENTS = st.lists(st.dictionaries(st.text("abcé", min_size=1), VALUES), max_size=6)
+# Small ones: of large ones the drawing takes all the time.
+DOCUMENTS = st.lists(st.dictionaries(st.text("abcé", min_size=1), VALUES, max_size=4), max_size=3)
 
 
 def raw(document: dict[str, Any]) -> RawBSONDocument:

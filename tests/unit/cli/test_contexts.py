@@ -11,8 +11,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import typer
@@ -145,6 +146,33 @@ def test_the_next_stack_gets_the_next_name_and_a_name_that_is_asked_for_is_not_r
         assert [context.name for context in running()] == ["up", "up-2"]
         with pytest.raises(ConfigurationError, match=f"up-2 is running .*process {second.pid}.*kith down"):
             Held.take("up-2", "up", "kith up")
+
+
+class Ended:
+    """A stack that ends while it starts, and has said why."""
+
+    def __init__(self, *_: object, stderr: IO[bytes], **__: object) -> None:
+        stderr.write(b"kith: no room\n")
+        stderr.flush()
+        self.stdout = StringIO("")
+
+    def wait(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize("asked", [None, "up"])
+def test_a_second_stack_in_the_background_leaves_the_log_of_the_first(
+    state: Path, monkeypatch: pytest.MonkeyPatch, asked: str | None
+) -> None:
+    with stack():
+        monkeypatch.setattr(subprocess, "Popen", Ended)
+        (state / "up.log").write_text("of the first\n")
+        done = CliRunner().invoke(app, ["up", "-d", *(["--context", asked] if asked else [])])
+        said = str(done.exception) + done.stderr
+    assert done.exit_code == 1
+    assert ("the stack up is running" if asked else "no room") in said
+    assert (state / "up.log").read_text() == "of the first\n"
+    assert (state / "up-2.log").exists() == (asked is None)
 
 
 def test_a_file_of_a_person_is_not_overwritten(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -176,6 +177,36 @@ def test_an_introduction_shows_no_password(capsys: pytest.CaptureFixture[str]) -
     said = capsys.readouterr().out
     assert "secret" not in said
     assert {"shop", "kith_x"} <= set(said.replace("=", " ").replace(".", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("found", "here", "said"),
+    [
+        ("/usr/bin/kith", "", None),
+        (None, "", "call it .venv/bin/kith."),
+        (None, "elsewhere", "call it {folder}/.venv/bin/kith."),
+        (None, "none", None),
+    ],
+)
+def test_an_introduction_says_how_to_call_what_is_not_on_the_path(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    found: str | None,
+    here: str,
+    said: str | None,
+) -> None:
+    (tmp_path / here / "x").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    if here != "none":
+        (tmp_path / ".venv" / "bin" / "kith").touch()
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
+    monkeypatch.setattr(shutil, "which", lambda _: found)
+    monkeypatch.chdir(tmp_path / here)
+    announce({"analytics": "http://a"}, "kith_x", "up", "Ctrl-C stops it.")
+    out = capsys.readouterr().out
+    assert ("not on the PATH" in out) == (said is not None)
+    assert said is None or said.format(folder=tmp_path) in out
 
 
 # Logs

@@ -136,7 +136,7 @@ def test_without_confluent_kafka_the_extra_is_named(monkeypatch: pytest.MonkeyPa
     monkeypatch.delitem(sys.modules, "shared.kafka.librdkafka.publisher")
     monkeypatch.delattr("shared.kafka.librdkafka.publisher")
     monkeypatch.setitem(sys.modules, "confluent_kafka", None)
-    with pytest.raises(ConfigurationError, match=r"kith\[librdkafka\]"):
+    with pytest.raises(ConfigurationError, match="extra librdkafka"):
         open_publisher(Settings(kafka="127.0.0.1:1", kafka_client="librdkafka"))
 
 

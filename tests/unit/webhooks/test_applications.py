@@ -12,6 +12,7 @@ from services.webhooks.messages.rendering import Known, Opened, Renderer
 from services.webhooks.receipts.assignment import DISABLED, HIDDEN, NO_ENDPOINT, told_at
 from shared.access.apps.model import App
 from shared.access.apps.store import UnreadableApp
+from shared.contracts.events import document_id
 from tests.support.apps import Platform
 from tests.support.deliveries import delivery, secret
 
@@ -89,6 +90,35 @@ def test_what_waits_is_held_to_the_scope_of_its_own_type() -> None:
     told = {**delivery("ada"), "receipt": "acme:consumer.erased/1"}
     told["change"] = {**told["change"], "type": "consumer.erased"}
     assert renderer.request(own, told, Known({}, {}), Opened([secret(b"1")])).dropped is None
+
+
+def test_an_application_is_told_of_an_erasure_by_its_receipt_alone() -> None:
+    """Whom nobody has agreed for does not exist for it, and has not existed either."""
+    app = Platform().approved("webhooks:manage", "relations:read", "consumers:read").app
+    erased: set[str] = {"bob"}
+    renderer = Renderer(Mock(), str, lambda _tenant, name: "delete" if name in erased else None, None)
+    bound: dict[str, Any] = {"bound": True, "purpose": app.purpose}
+    types = ("relation.changed", "consumer.changed")
+    own, keys = endpoint(app.id, *types, **bound), endpoint("dev12345", *types, bound=True, purpose="news")
+    agreed = Known({document_id("acme", "ada"): {app.purpose: True, "news": True}}, {})
+    gone = {**delivery("bob"), "change": {**delivery("bob")["change"], "type": "consumer.changed"}}
+    gone["change"]["data"] = {"consumer_id": "bob", "erased": True}
+    receipt = {**delivery("bob"), "receipt": "r", "change": {**gone["change"], "type": "consumer.erased"}}
+
+    def dropped(at: dict[str, Any], waiting: dict[str, Any]) -> bool:
+        request = renderer.request(at, waiting, agreed, Opened([secret(b"1")]))
+        assert bool(request.body) == (request.dropped is None)
+        return request.dropped is not None
+
+    for waiting, of_app, of_key in (
+        (delivery("ada"), False, False),
+        (delivery("eve"), True, True),  # has not agreed
+        (delivery("bob"), True, False),
+        (gone, True, False),
+        ({**gone, "consumer_id": "ada"}, True, False),  # the ledger is behind the change
+        (receipt, False, False),
+    ):
+        assert (dropped(own, waiting), dropped(keys, waiting)) == (of_app, of_key), waiting
 
 
 def test_masks_that_are_added_or_removed_later_are_those_of_its_endpoints() -> None:
