@@ -15,7 +15,8 @@ from shared.erasure.ledger import read_ledger
 from shared.letters.store import letters_in
 from shared.measures.computing import here
 from shared.observability.status import StatusReader
-from shared.service.composition import Service, now
+from shared.runtime.clock import now
+from shared.service.composition import Service
 from shared.service.launch import launch
 from shared.settings import Settings, servers_of, urls_for_browsers
 from shared.versions.progress import caught_up

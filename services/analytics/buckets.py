@@ -32,7 +32,7 @@ class Buckets:
         by: str,
         key: str | None,
         period: Period,
-        after: tuple[str, str] = ("", ""),
+        after: tuple[str, str],
     ) -> None:
         self._aggregates = aggregates
         self._scope: Document = {"tenant": tenant, "by": by}

@@ -10,35 +10,21 @@ from functools import lru_cache
 
 from services.analytics.partials import Difference, Place, day_and_hour, hour_number
 from services.analytics.presence import PresenceDifference, Visit
-from shared.contracts.changes import Fact, RelationChange, decode_change
-from shared.contracts.errors import InvalidEvent
+from shared.contracts.changes import Fact, RelationChange
 from shared.contracts.events import document_id
-from shared.contracts.topics import Topics
 from shared.runtime.protocols import Answer, Ask, Document, Get, Outcome, Record, Write
+from shared.runtime.relation_changes import ReadsRelationChanges
 
 AGGREGATES, PRESENCE = "aggregates", "presence"
 
 Documents = Mapping[str, Document]
 
 
-class AnalyticsProjection:
+class AnalyticsProjection(ReadsRelationChanges):
     """Folds the change topic into one document per (partition, by, key, day), with its hours inside."""
 
     name = "analytics"
     version = 1
-    numbered = True
-
-    def __init__(self, topics: Topics) -> None:
-        self.topics: tuple[str, ...] = (topics.name("relation-changes"),)
-
-    def weight(self, record: Record) -> int:  # noqa: ARG002
-        return 1
-
-    def decode(self, record: Record) -> RelationChange:
-        """The change in a record. Raises InvalidEvent."""
-        if record.value is None:
-            raise InvalidEvent("not_json", "the message has no value")
-        return decode_change(record.value)
 
     def project(self, items: Sequence[tuple[Record, RelationChange]]) -> Generator[Ask, Answer, Outcome]:
         """Fold a slice of one partition. Reads all documents that it may change at once."""

@@ -55,7 +55,7 @@ class Ranking:
         return Top(items=self._by_sum(f"$amount.{currency}", facts_in(currency), limit), currency=currency)
 
     def _by_sum(self, field: str, facts: str | Mapping[str, Any], limit: int) -> list[Ranked]:
-        """By the sum of ``field``, of the keys that have ``facts``: orders and refunds may add up to 0."""
+        """Ranks by the sum of ``field``, of the keys that have ``facts``: orders and refunds may add up to 0."""
         found = self._aggregate(
             {"$match": self._scope},
             {"$group": {**_KEY_SUMS, "value": {"$sum": field}, "facts": {"$sum": facts}}},

@@ -3,28 +3,27 @@
 from typing import Any
 
 from services.analytics.projection import AGGREGATES, PRESENCE
+from shared.contracts.bson_types import STRING, WHOLE
 from shared.contracts.collections import Collections, CollectionSpec, object_schema
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.runtime.dead_letters import SPEC
 
-_STRING = {"bsonType": "string"}
-_INTEGER = {"bsonType": ["int", "long"]}
 _DAY = {"bsonType": "string", "pattern": r"^\d{4}-\d{2}-\d{2}$"}
 _BY_CURRENCY = {
     "bsonType": "object",
-    "patternProperties": {"^[A-Z]{3}$": _INTEGER},
+    "patternProperties": {"^[A-Z]{3}$": WHOLE},
     "additionalProperties": False,
 }
 _SUMS: dict[str, Any] = {
     "amount": _BY_CURRENCY,
     "amount_count": _BY_CURRENCY,
-    "rating_count": _INTEGER,
-    "rating_sum": _INTEGER,
+    "rating_count": WHOLE,
+    "rating_sum": WHOLE,
 }
 _HOUR = {
     "bsonType": "object",
     "required": ["count"],
-    "properties": {"count": _INTEGER, **_SUMS},
+    "properties": {"count": WHOLE, **_SUMS},
     "additionalProperties": False,
 }
 
@@ -32,19 +31,19 @@ COLLECTIONS: Collections = {
     AGGREGATES: CollectionSpec(
         validator=object_schema(
             required={
-                "tenant": _STRING,
+                "tenant": STRING,
                 "by": {"enum": ["total", "kind", "provider", "consumer", "provider_kind"]},
-                "key": _STRING,
+                "key": STRING,
                 "day": _DAY,
-                "partition": _INTEGER,
-                "count": _INTEGER,
+                "partition": WHOLE,
+                "count": WHOLE,
                 "hours": {
                     "bsonType": "object",
                     "patternProperties": {"^([01][0-9]|2[0-3])$": _HOUR},
                     "additionalProperties": False,
                 },
             },
-            optional={**_SUMS, "consumers": _INTEGER},
+            optional={**_SUMS, "consumers": WHOLE},
         ),
         # A key's days are a range of _id; this index serves all keys of a range of days. It contains the numbers,
         # so rankings and visits read only the index, at a third of the cost of reading the documents. For mongod
@@ -65,8 +64,8 @@ COLLECTIONS: Collections = {
     # They are read by tenant and day, with which their ids begin: no other index is worth its writes.
     PRESENCE: CollectionSpec(
         validator=object_schema(
-            required={"tenant": _STRING, "day": _DAY, "consumer_id": _STRING, "count": _INTEGER},
-            optional={"provider_id": _STRING},
+            required={"tenant": STRING, "day": _DAY, "consumer_id": STRING, "count": WHOLE},
+            optional={"provider_id": STRING},
         ),
         guard="count",
     ),

@@ -10,7 +10,8 @@ from services.apps.signing import Signer
 from shared.access.apps.mongo import MongoApps
 from shared.access.apps.notices import MongoReceipts
 from shared.access.apps.schema import COLLECTIONS
-from shared.service.composition import Prepared, Service, now
+from shared.runtime.clock import now
+from shared.service.composition import Prepared, Service
 from shared.service.launch import launch
 from shared.settings import Settings, for_browsers, servers_of, urls_for_browsers
 from shared.vault.open import key_problems

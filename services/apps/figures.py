@@ -6,11 +6,11 @@ from pymongo.database import Database
 
 from shared.access.event_days import MongoCounts
 from shared.mongo.errors import translated
+from shared.mongo.limits import QUERY_MS
 from shared.runtime.protocols import Document
 
 #: Consent is counted so far: it is a scan of the tenant's consumers.
 MOST_COUNTED = 100_000
-_QUERY_MS = 5_000
 
 
 class Figures:
@@ -25,7 +25,7 @@ class Figures:
         query = {"_id": {"$gte": f"{tenant}:", "$lt": f"{tenant};"}, f"consent.{purpose}": True}
         with translated():
             consumers = self._database[self._names("consumers")]
-            return int(consumers.count_documents(query, limit=MOST_COUNTED, maxTimeMS=_QUERY_MS))
+            return int(consumers.count_documents(query, limit=MOST_COUNTED, maxTimeMS=QUERY_MS))
 
     def events(self, tenant: str, app: str, day: str) -> int:
         """The events that are counted against the application's quota of a day. Raises Unavailable."""

@@ -83,7 +83,7 @@ def add_oauth(
     registry: Registry,
     signer: Signer,
     issuer: str,
-    outcome: Callable[[str], None] = lambda _: None,
+    outcome: Callable[[str], None],
 ) -> None:
     """``issuer`` is the service's public address. ``outcome`` is called with the outcome of each token request."""
 

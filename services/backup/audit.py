@@ -22,8 +22,8 @@ _BATCH = 500
 
 @dataclass
 class Recovered:
-    """By tenant: the entries added from the topic, and the numbers of those that nobody has any more. And the
-    prefixes of the API keys that were revoked after the backup was taken."""
+    """What was recovered, by tenant: the entries added from the topic, and the numbers of those that nobody has
+    any more. And the prefixes of the API keys that were revoked after the backup was taken."""
 
     entries: dict[str, list[Entry]] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
@@ -71,8 +71,8 @@ def recover_audit(settings: Settings, database: Database[Document], key: bytes |
 
 
 def following(head: tuple[int, str], beyond: Mapping[int, Entry], key: bytes | None) -> list[Entry]:
-    """Those of the entries ``beyond`` a chain's end that continue it without a gap, and have their hash. One that
-    was made with a key is taken on trust where this process has none."""
+    """Returns those of the entries ``beyond`` a chain's end that continue it without a gap, and have their hash.
+    One that was made with a key is taken on trust where this process has none."""
     sequence, previous = head
     found: list[Entry] = []
     while (entry := beyond.get(sequence + 1)) is not None and entry.get("previous") == previous:

@@ -11,7 +11,7 @@ from services.explain.log import Bounds, LogScan
 from shared.contracts.errors import ConfigurationError, InvalidEvent
 from shared.contracts.topics import WRAPPED_KEYS, Topics
 from shared.erasure.gate import destroy
-from shared.mongo.errors import translated
+from shared.mongo.errors import only_duplicates, translated
 from shared.runtime.protocols import Document, Partition
 from shared.settings import Settings
 from shared.vault.key_records import read_record
@@ -20,7 +20,6 @@ from shared.vault.schema import DATA_KEYS, WRAPPING_KEYS
 
 #: Offsets read at a time: the keys of all consumers need not fit into memory.
 _WINDOW = 50_000
-_DUPLICATE_KEY = 11000
 
 
 def keys_bounds(settings: Settings) -> Bounds:
@@ -100,7 +99,7 @@ def _store_keys(database: Database[Document], keys: Mapping[str, Wrapped | Destr
                 count = database[DATA_KEYS].bulk_write(writes, ordered=False).upserted_count
             except BulkWriteError as error:
                 # A destroyed one is there, which the filter passes over.
-                if any(each["code"] != _DUPLICATE_KEY for each in error.details["writeErrors"]):
+                if not only_duplicates(error):
                     raise
                 count = error.details["nUpserted"]
     destroy(database, [id for id, key in keys.items() if isinstance(key, Destroyed)])

@@ -132,7 +132,7 @@ def _write(tables: CassandraTables, made: Sequence[Document], piece: int, *, bat
 
 
 def _rows(made: Sequence[Document]) -> Iterator[Row]:
-    """By consumer, by provider, and the place in the order."""
+    """The rows by consumer, by provider, and the place in the order."""
     for document in made:
         by_consumer, by_provider = relationship_rows(
             (TENANT, document["consumer_id"], document["provider_id"]), document

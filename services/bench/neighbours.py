@@ -23,6 +23,7 @@ from shared.contracts.topics import Topics
 from shared.http.caller import SCOPES
 from shared.kafka.topics_admin import ensure_topics
 from shared.local.processes import Process, ProcessFailed
+from shared.runtime.clock import now
 from shared.runtime.protocols import Document
 from shared.settings import Settings
 
@@ -60,7 +61,7 @@ class Neighbours:
     def __init__(self, servers: BenchServers, client: MongoClient[Document], seconds: float, say: Say) -> None:
         self._servers, self._client, self._seconds, self._say = servers, client, seconds, say
         self._ports: dict[str, int] = {}
-        keys = ApiKeys(MongoKeys(client[PREFIX]), lambda: datetime.now(UTC))
+        keys = ApiKeys(MongoKeys(client[PREFIX]), now)
         self._noisy = keys.create("noisy", "bench", [*SCOPES])[1]
         # The second tenant is measured, not limited.
         self._quiet = keys.create("quiet", "bench", [*SCOPES], limit=NO_LIMIT)[1]

@@ -26,6 +26,7 @@ from shared.contracts.topics import Topics
 from shared.kafka.topics_admin import ensure_topics
 from shared.local.processes import Process, ProcessFailed, free_ports
 from shared.mongo.store import prepare
+from shared.runtime.clock import now
 from shared.runtime.protocols import Document
 from shared.settings import Settings
 
@@ -71,7 +72,7 @@ def _measured(
     port = free_ports(1)[0]
     topics = Topics(name)
     renderer = Renderer(database, str, lambda _tenant, _consumer: None, None)
-    endpoints = Endpoints(database, renderer, None, topics, lambda: LogReader(settings), lambda: datetime.now(UTC))
+    endpoints = Endpoints(database, renderer, None, topics, lambda: LogReader(settings), now)
     made = []
     for number in range(case.endpoints):
         path = f"dead-{number}" if number < case.dead else f"hook-{number}"
@@ -117,7 +118,7 @@ def _answered(port: int, least: int = 0) -> int:
 
 
 def _deliveries(endpoints: list[str], queued: int) -> Iterator[Document]:
-    """As fan-out enqueues them: relations of different consumers."""
+    """Deliveries as fan-out enqueues them: relations of different consumers."""
     for number in range(queued):
         fact = {
             "kind": "purchase",

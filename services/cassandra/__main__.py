@@ -9,11 +9,10 @@ from services.cassandra.store import CurrentStore
 from services.cassandra.target import CassandraTarget
 from shared.cassandra.address import parse
 from shared.cassandra.store import CassandraTables
-from shared.contracts.errors import Unavailable
 from shared.service.composition import Service
 from shared.service.launch import launch
 from shared.settings import Settings, cassandra_of, servers_of
-from shared.sinks.restored import replay_problems
+from shared.sinks.restored import check_restored
 from shared.sinks.store import SinkStore
 
 
@@ -27,18 +26,12 @@ def run(settings: Settings) -> None:
         current = CurrentDocuments(service.database, relations, service.versions("analytics"))
         gate = service.erasure_gate(corrects=False)
 
-        def check() -> None:
-            """Neither erased consumers of a restored MongoDB nor its older documents come into a row: the worker
-            waits until relations have made up for the restore."""
-            if waiting := [*gate.problems(), *replay_problems(service.database, relations)]:
-                raise Unavailable("; ".join(waiting))
-
         worker = service.worker(
             CassandraProjection(service.topics),
             COLLECTIONS,
             beside=BESIDE,
             wrap=lambda store: SinkStore(CurrentStore(store, current), CassandraTarget(tables)),
-            check=check,
+            check=lambda: check_restored(service.database, relations, gate.problems()),
         )
         app = create_app(worker.problems, access=service.access)
         service.serve(app, settings.cassandra_port, gate=gate)

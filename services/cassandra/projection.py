@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 from services.cassandra.subjects import subjects_of
 from shared.cassandra.rows import Row
-from shared.contracts.changes import RelationChange, decode_change
-from shared.contracts.errors import InvalidEvent
-from shared.contracts.topics import Topics
+from shared.contracts.changes import RelationChange
 from shared.runtime.protocols import Answer, Ask, GetCurrent, Outcome, Record
+from shared.runtime.relation_changes import ReadsRelationChanges
 from shared.runtime.sequence_numbers import NUMBER, ORIGIN
 
 
@@ -24,24 +23,11 @@ class Rows:
     rows: Sequence[Row]
 
 
-class CassandraProjection:
+class CassandraProjection(ReadsRelationChanges):
     """Folds the changes of relations into rows."""
 
     name = "cassandra"
     version = 1
-    numbered = True
-
-    def __init__(self, topics: Topics) -> None:
-        self.topics: tuple[str, ...] = (topics.name("relation-changes"),)
-
-    def weight(self, record: Record) -> int:  # noqa: ARG002
-        return 1
-
-    def decode(self, record: Record) -> RelationChange:
-        """The change in a record. Raises InvalidEvent."""
-        if record.value is None:
-            raise InvalidEvent("not_json", "the message has no value")
-        return decode_change(record.value)
 
     def project(self, items: Sequence[tuple[Record, RelationChange]]) -> Generator[Ask, Answer, Outcome]:
         """Fold a slice of one partition."""

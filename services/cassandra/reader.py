@@ -61,7 +61,7 @@ class CurrentDocuments:
         return self._relations.read().live, self._analytics.read().live
 
     def _next(self, session: ClientSession) -> int:
-        """As ``shared.cassandra.numbers.next_number``, by the clock of the primary."""
+        """The next number, as ``shared.cassandra.numbers.next_number``, by the clock of the primary."""
         after = {"$add": [{"$ifNull": ["$last", 0]}, 1]}
         stored = self._database[NUMBERS].find_one_and_update(
             {"_id": _COUNTER},

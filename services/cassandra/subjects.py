@@ -77,7 +77,7 @@ def _fact_row(key: tuple[str, str, str], fact: Document | None) -> Row:
 
 
 def subjects_of(changes: Iterable[tuple[int, RelationChange]]) -> Subjects:
-    """Those of changes, each with the number of its partition."""
+    """The subjects of changes, each with the number of its partition."""
     found = Subjects()
     for partition, change in changes:
         found.add_change(change, partition)

@@ -32,6 +32,14 @@ def list_command(
         str | None, typer.Option("--from", help="Start: a time in ISO 8601, or a duration ago, as in 24h or 7d.")
     ] = None,
     to: Annotated[str | None, typer.Option(help="End, exclusive, in the form of --from.")] = None,
+    before: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Only entries before the one of this number: the end of a list names it.",
+            show_default=False,
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="Maximum number of entries, latest first.")] = 50,
     json_line: Annotated[bool, typer.Option("--json", help="Print entries as JSON, one a line.")] = False,
     csv_lines: Annotated[bool, typer.Option("--csv", help="Print entries as CSV.")] = False,
@@ -58,7 +66,7 @@ def list_command(
         database = client[settings.database]
         with recorder(settings, database) as acts:
             acts.record(tenant, "audit.read", described(sought))
-        found, more = gathered(MongoAuditReader(database), tenant, sought, limit)
+        found, more = gathered(MongoAuditReader(database), tenant, sought, limit, before)
     if json_line:
         for entry in found:
             typer.echo(json.dumps(entry))
@@ -81,10 +89,11 @@ def is_tenant(name: str) -> bool:
     return True
 
 
-def gathered(reader: "AuditReader", tenant: str, sought: "AuditFilter", limit: int) -> tuple[list[Entry], bool]:
-    """The latest ``limit`` entries, and whether there may be more. Raises Unavailable."""
+def gathered(
+    reader: "AuditReader", tenant: str, sought: "AuditFilter", limit: int, below: int | None = None
+) -> tuple[list[Entry], bool]:
+    """The latest ``limit`` entries (below a sequence), and whether there may be more. Raises Unavailable."""
     found: list[Entry] = []
-    below: int | None = None
     while True:
         lot, below = reader.latest(tenant, sought, limit - len(found), below)
         found += lot
@@ -105,9 +114,10 @@ def entries_table(tenant: str, found: Sequence[Entry], more: bool, width: int) -
         Column("What", [printable(_what(entry)) for entry in found], key=True, text=True),
     ]
     lines = list(table(cells, width))
-    return (
-        [*lines, "", "There are earlier entries: raise --limit, or set --to to the last time."] if more else lines
-    )
+    if more:
+        # By number: many entries may have one time.
+        lines += ["", f"There are earlier entries: add --before {found[-1]['sequence']}, or raise --limit."]
+    return lines
 
 
 def _what(entry: Entry) -> str:

@@ -7,8 +7,8 @@ from shared.contracts.errors import ConfigurationError
 
 
 def among(values: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
-    """For an option's ``autocompletion``: those of ``values`` that begin with what is typed. They are only
-    asked for when a shell does."""
+    """Makes an option's ``autocompletion``: those of ``values`` that begin with what is typed. They are only asked
+    for when a shell does."""
 
     def offered(incomplete: str) -> list[str]:
         try:

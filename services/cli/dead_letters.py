@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli.options import Json
+from services.cli.options import Json, Options, taking
 from services.cli.times import time_option
 from shared.contracts.errors import InvalidEvent
 from shared.service.launch import read_settings
@@ -29,54 +29,83 @@ dead_letters_app = typer.Typer(
 )
 
 _FILTERS = "Which dead letters"
-Ids = Annotated[list[str] | None, typer.Argument(help="Ids, as `list` shows them.", show_default=False)]
-Reason = Annotated[
-    str | None,
-    typer.Option(help="Only those with this reason: invalid, not_json …", rich_help_panel=_FILTERS),
-]
-Type = Annotated[
-    str | None, typer.Option(help="Only of this event type: relation.recorded …", rich_help_panel=_FILTERS)
-]
-Tenant = Annotated[str | None, typer.Option(help="Only of this tenant.", rich_help_panel=_FILTERS)]
-Topic = Annotated[
-    str | None,
-    typer.Option(help="Only from this topic; relations is short for kith.relations.", rich_help_panel=_FILTERS),
-]
-Since = Annotated[
-    str | None,
-    typer.Option(
-        help="Only messages since then, by Kafka's timestamp: 2026-11-21T10:00:00Z, or a duration ago: 90m, 24h, "
-        "7d, 2w.",
-        rich_help_panel=_FILTERS,
+#: Which ones a command is about.
+FILTERS: Options = {
+    "reason": (
+        Annotated[
+            str | None,
+            typer.Option(help="Only those with this reason: invalid, not_json …", rich_help_panel=_FILTERS),
+        ],
+        None,
     ),
-]
-Until = Annotated[
-    str | None, typer.Option(help="Only messages before then, by Kafka's timestamp.", rich_help_panel=_FILTERS)
-]
-All = Annotated[bool, typer.Option("--all", help="Include replayed and discarded ones.", rich_help_panel=_FILTERS)]
+    "type": (
+        Annotated[
+            str | None, typer.Option(help="Only of this event type: relation.recorded …", rich_help_panel=_FILTERS)
+        ],
+        None,
+    ),
+    "tenant": (
+        Annotated[str | None, typer.Option(help="Only of this tenant.", rich_help_panel=_FILTERS)],
+        None,
+    ),
+    "topic": (
+        Annotated[
+            str | None,
+            typer.Option(
+                help="Only from this topic; relations is short for kith.relations.", rich_help_panel=_FILTERS
+            ),
+        ],
+        None,
+    ),
+    "since": (
+        Annotated[
+            str | None,
+            typer.Option(
+                help="Only messages since then, by Kafka's timestamp: 2026-11-21T10:00:00Z, or a duration ago: "
+                "90m, 24h, 7d, 2w.",
+                rich_help_panel=_FILTERS,
+            ),
+        ],
+        None,
+    ),
+    "until": (
+        Annotated[
+            str | None,
+            typer.Option(help="Only messages before then, by Kafka's timestamp.", rich_help_panel=_FILTERS),
+        ],
+        None,
+    ),
+    "everything": (
+        Annotated[
+            bool, typer.Option("--all", help="Include replayed and discarded ones.", rich_help_panel=_FILTERS)
+        ],
+        False,
+    ),
+}
+IDS: Options = {
+    "ids": (
+        Annotated[list[str] | None, typer.Argument(help="Ids, as `list` shows them.", show_default=False)],
+        None,
+    ),
+}
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Report what would be done, and change nothing.")]
 
 
 @dead_letters_app.command("list")
+@taking(**FILTERS)
 def list_command(
-    reason: Reason = None,
-    type: Type = None,
-    tenant: Tenant = None,
-    topic: Topic = None,
-    since: Since = None,
-    until: Until = None,
-    everything: All = False,
     limit: Annotated[int, typer.Option(min=1, help="Maximum number to show, latest first.")] = 50,
     summary: Annotated[
         bool, typer.Option("--summary", help="Show the number of dead letters per reason.")
     ] = False,
     json_line: Json = False,
+    **which: Any,
 ) -> None:
     """List the open dead letters, latest first. Values are not shown."""
     from services.cli import dead_letters_view as letters
     from shared.letters.letter import summary as told
 
-    selection = _selection((), reason, type, tenant, topic, since, until, everything)
+    selection = _selection(**which)
     with _opened() as (_, _, store):
         if summary:
             reasons = store.reasons(selection)
@@ -123,21 +152,15 @@ def show_command(
 
 
 @dead_letters_app.command("replay")
+@taking(**IDS, **FILTERS)
 def replay_command(
-    ids: Ids = None,
-    reason: Reason = None,
-    type: Type = None,
-    tenant: Tenant = None,
-    topic: Topic = None,
-    since: Since = None,
-    until: Until = None,
-    everything: All = False,
     value: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Publish this file's event instead. For exactly one id."),
     ] = None,
     dry_run: DryRun = False,
     json_line: Json = False,
+    **which: Any,
 ) -> None:
     """Publish dead letters again: the same bytes under the same key, in their original order.
 
@@ -159,7 +182,7 @@ def replay_command(
     from shared.letters.fate import Fate, mended_fate
     from shared.letters.letter import cut_note, mended
 
-    selection = _definite(_selection(ids, reason, type, tenant, topic, since, until, everything))
+    selection = _definite(_selection(**which))
     if value is not None and len(selection.ids) != 1:
         raise typer.BadParameter("needs exactly one id", param_hint="--value")
     fates: list[Fate] = []
@@ -188,23 +211,17 @@ def replay_command(
 
 
 @dead_letters_app.command("discard")
+@taking(**IDS, **FILTERS)
 def discard_command(
     reason_text: Annotated[str, typer.Option(help="The reason, for later readers.")],
-    ids: Ids = None,
-    reason: Reason = None,
-    type: Type = None,
-    tenant: Tenant = None,
-    topic: Topic = None,
-    since: Since = None,
-    until: Until = None,
-    everything: All = False,
     dry_run: DryRun = False,
     json_line: Json = False,
+    **which: Any,
 ) -> None:
     """Mark dead letters as discarded. They are kept, but no longer listed as open."""
     from services.cli import dead_letters_view as letters
 
-    selection = _definite(_selection(ids, reason, type, tenant, topic, since, until, everything))
+    selection = _definite(_selection(**which))
     with _opened() as (settings, _, store):
         _present(store, selection.ids)
         if not dry_run:
@@ -218,19 +235,17 @@ def discard_command(
 
 
 def _selection(
-    ids: Sequence[str] | None,
-    reason: str | None,
-    type: str | None,
-    tenant: str | None,
-    topic: str | None,
+    *,
     since: str | None,
     until: str | None,
-    closed: bool,
+    everything: bool,
+    ids: Sequence[str] | None = None,
+    **filters: str | None,
 ) -> "Selection":
     from shared.letters.letter import Selection
 
     first, last = time_option("--since", since), time_option("--until", until)
-    return Selection(ids or (), reason, type, tenant, topic, first, last, closed)
+    return Selection(ids or (), since=first, until=last, closed=everything, **filters)
 
 
 def _definite(selection: "Selection") -> "Selection":

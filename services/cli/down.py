@@ -83,7 +83,7 @@ def _logs(stack: Context) -> dict[str, Path]:
 
 
 def _names(ctx: typer.Context, incomplete: str) -> list[str]:
-    """For the shell's completion."""
+    """The names of stacks, for the shell's completion."""
     named = stack_of(each.params for each in (ctx, ctx.find_root()))
     return among(lambda: _logs(chosen(named)))(incomplete)
 

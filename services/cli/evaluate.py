@@ -2,11 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli.options import Json
+from services.cli.options import Json, Options, taking
 from shared.contracts.errors import ConfigurationError
 from shared.service.launch import read_settings
 
@@ -19,40 +19,53 @@ if TYPE_CHECKING:
     from services.intelligence.learning.learn import Lesson
     from services.intelligence.learning.profiles import Profiles
 
-File = Annotated[
-    Path | None,
-    typer.Argument(
-        help="A CSV file with the columns consumer, provider and, if known, time and kind.", show_default=False
+#: Whose relations are used.
+RELATIONS: Options = {
+    "file": (
+        Annotated[
+            Path | None,
+            typer.Argument(
+                help="A CSV file with the columns consumer, provider and, if known, time and kind.",
+                show_default=False,
+            ),
+        ],
+        None,
     ),
-]
-ProfilesFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--profiles",
-        help="A CSV file with the columns side (consumer or provider), id, latitude, longitude, categories "
-        "(separated by |).",
-        show_default=False,
+    "profiles": (
+        Annotated[
+            Path | None,
+            typer.Option(
+                "--profiles",
+                help="A CSV file with the columns side (consumer or provider), id, latitude, longitude, "
+                "categories (separated by |).",
+                show_default=False,
+            ),
+        ],
+        None,
     ),
-]
-Tenant = Annotated[
-    str | None,
-    typer.Option(help="Use the stored relations of this tenant in place of a file.", show_default=False),
-]
-Purpose = Annotated[
-    str | None,
-    typer.Option(
-        help="Of a tenant, use only consumers who have consented to this purpose, besides the one that "
-        "KITH_INTELLIGENCE_PURPOSE names for it.",
-        show_default=False,
+    "tenant": (
+        Annotated[
+            str | None,
+            typer.Option(help="Use the stored relations of this tenant in place of a file.", show_default=False),
+        ],
+        None,
     ),
-]
+    "purpose": (
+        Annotated[
+            str | None,
+            typer.Option(
+                help="Of a tenant, use only consumers who have consented to this purpose, besides the one that "
+                "KITH_INTELLIGENCE_PURPOSE names for it.",
+                show_default=False,
+            ),
+        ],
+        None,
+    ),
+}
 
 
+@taking(**RELATIONS)
 def evaluate_command(
-    file: File = None,
-    profiles: ProfilesFile = None,
-    tenant: Tenant = None,
-    purpose: Purpose = None,
     draw: Annotated[int, typer.Option(min=0, help="Which order relations of one time are put in.")] = 0,
     online: Annotated[
         bool,
@@ -61,6 +74,7 @@ def evaluate_command(
         ),
     ] = False,
     as_json: Json = False,
+    **given: Any,
 ) -> None:
     """Measure how good recommendations are on given relations.
 
@@ -74,10 +88,11 @@ def evaluate_command(
     With --online nothing is held out: it reports, by model, how often a relation followed the lists that the
     intelligence service has recorded as shown (KITH_OUTCOMES_SHARE).
     """
+    tenant: str | None = given["tenant"]
     if online:
         from services.cli.outcomes import show_outcomes
 
-        if tenant is None or file is not None or profiles is not None or purpose is not None or draw:
+        if tenant is None or draw or any(given[name] is not None for name in ("file", "profiles", "purpose")):
             raise ConfigurationError("--online takes --tenant NAME, and --json; it reads what was recorded")
         show_outcomes(tenant, as_json)
         return
@@ -85,18 +100,15 @@ def evaluate_command(
 
     from services.intelligence.evaluation.evaluate import evaluate
 
-    report = evaluate(*_read(file, profiles, tenant, purpose), _weights(tenant), draw=draw)
+    report = evaluate(*_read(**given), _weights(tenant), draw=draw)
     if as_json:
         typer.echo(json.dumps(report.document()))
     else:
         _show(report, Console())
 
 
+@taking(**RELATIONS)
 def learn_command(
-    file: File = None,
-    profiles: ProfilesFile = None,
-    tenant: Tenant = None,
-    purpose: Purpose = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the model into this file, as JSON.", show_default=False)
     ] = None,
@@ -111,6 +123,7 @@ def learn_command(
         ),
     ] = False,
     as_json: Json = False,
+    **given: Any,
 ) -> None:
     """Learn a model that ranks providers, and tell whether it beats the random walk.
 
@@ -120,6 +133,7 @@ def learn_command(
 
     Exit status: 0 when the model beats the walk by more than chance, 3 when it does not.
     """
+    tenant: str | None = given["tenant"]
     from services.intelligence.learning.learn import TooFew, learn
 
     if (switch or rollback) and tenant is None:
@@ -128,7 +142,7 @@ def learn_command(
         _go_back(tenant or "", as_json)
         return
     try:
-        lesson = learn(*_read(file, profiles, tenant, purpose), _weights(tenant))
+        lesson = learn(*_read(**given), _weights(tenant))
     except TooFew as error:
         raise ConfigurationError(str(error)) from None
     if out is not None:
@@ -152,7 +166,7 @@ def _store(tenant: str, lesson: "Lesson", live: bool) -> dict[str, object]:
     from services.intelligence.models import Models
     from services.intelligence.schema import COLLECTIONS
     from shared.mongo.store import connect, prepare
-    from shared.service.composition import now
+    from shared.runtime.clock import now
     from shared.settings import mongo_of
 
     settings = read_settings()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from services.exports.decryption import Reveal
     from services.exports.source import Export
     from shared.runtime.protocols import Document
+    from shared.settings import Settings
 
 _Text = str | None
 
@@ -73,15 +74,12 @@ def export_command(
     complete, a folder of days its days once all are written. A terminal shows the progress. Money is in minor
     units, times are in UTC.
     """
-    from pydantic import ValidationError
-
     from services.cli.export_progress import ExportProgress
     from services.exports.columns import WriterFailed
     from services.exports.decryption import decryptor
     from services.exports.snapshot import MomentPassed
-    from shared.access.acts import record_act
     from shared.http.parameters import BadParameter
-    from shared.measures.query import BadMeasure, NotInstalled
+    from shared.measures.query import NotInstalled
     from shared.mongo.store import connect
     from shared.settings import mongo_of, require
     from shared.vault.open import vault_in
@@ -94,21 +92,15 @@ def export_command(
     order = _Order(
         tenant, {name: value for name, value in given.items() if value is not None}, set_ or [], personal
     )
-    target = replace(_Target.of(out, format, partition_by, len(datasets)), personal=personal)
+    target = _Target.of(out, format, partition_by, len(datasets))
     try:
         with connect(mongo) as client, ExportProgress() as progress:
             database = client[settings.database]
-            reveal = None
-            if personal:
-                reveal = decryptor(vault_in(settings, database, seals=False))
-                record_act(settings, "personal.read", {"export": " ".join(datasets)}, tenant)
-            for export in _exports(database, datasets, order, reveal):
+            reveal = decryptor(vault_in(settings, database, seals=False)) if personal else None
+            for export in _exports(settings, database, datasets, order, reveal, progress):
                 target.write(export, progress)
-    except (BadParameter, BadMeasure) as bad:
-        raise typer.BadParameter(bad.detail, param_hint=f"--{bad.name.replace('_', '-')}") from None
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        raise typer.BadParameter(wrong["msg"], param_hint=f"--set {wrong['loc'][0]}") from None
+    except BadParameter as bad:
+        raise typer.BadParameter(bad.detail, param_hint=order.option(bad.name)) from None
     except NotInstalled as missing:
         raise ConfigurationError(str(missing)) from None
     except MomentPassed as passed:
@@ -124,14 +116,27 @@ class _Order:
     parameters: Sequence[str]
     personal: bool
 
+    def option(self, name: str) -> str:
+        """How a parameter was given."""
+        if any(text.partition("=")[0] == name for text in self.parameters):
+            return f"--set {name}"
+        return f"--{name.replace('_', '-')}"
+
 
 def _exports(
-    database: "Database[Document]", names: Sequence[str], order: _Order, reveal: "Reveal | None"
+    settings: "Settings",
+    database: "Database[Document]",
+    names: Sequence[str],
+    order: _Order,
+    reveal: "Reveal | None",
+    progress: "ExportProgress",
 ) -> Iterator["Export"]:
-    from services.cli.report import answer, reports
-    from services.exports.measures import measure_export
+    from services.cli.report import reports
+    from services.exports.column_access import personal_read
+    from services.exports.datasets import DATASETS
     from services.exports.query import ExportQuery
     from services.exports.source import Exports
+    from shared.access.acts import record_act
     from shared.http.parameters import BadParameter, moment
 
     exports = Exports(database, reveal)
@@ -144,10 +149,7 @@ def _exports(
                 raise BadParameter(
                     "dataset", f"there is no measure {measure}; there are {', '.join(sorted(known))}"
                 )
-            asked = order.filters | dict(_pair(text) for text in order.parameters)
-            found = answer(database, measure, order.tenant, asked)
-            schema = type(found).model_json_schema(mode="serialization")
-            yield measure_export(measure, order.tenant, found.model_dump(mode="json"), datetime.now(UTC), schema)
+            yield _measure(settings, database, measure, order, progress)
             continue
         if order.parameters:
             raise BadParameter("set", f"is for measures only, and {name} is a dataset")
@@ -155,7 +157,45 @@ def _exports(
         for key, field in (("from", "since"), ("to", "until")):
             if key in order.filters:
                 fields[field] = moment(key, order.filters[key])
-        yield exports.open(name, ExportQuery(order.tenant, **fields), personal=order.personal, snapshot=snapshot)
+        query = ExportQuery(order.tenant, **fields)
+        if order.personal and name in DATASETS:
+            query.check(DATASETS[name])
+            subject, shown = personal_read(DATASETS[name], query)
+            if shown:
+                record_act(settings, "personal.read", subject, order.tenant, shown)
+        yield exports.open(name, query, personal=order.personal, snapshot=snapshot)
+
+
+def _measure(
+    settings: "Settings", database: "Database[Document]", name: str, order: _Order, progress: "ExportProgress"
+) -> "Export":
+    """A measure as the services answer it. What its rows do not state is noted."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from services.cli.report import answer_here
+    from services.cli.report_view import about
+    from services.exports.measures import measure_export
+    from shared.contracts.events import Tenant
+    from shared.http.parameters import BadParameter
+
+    asked = order.filters | dict(_pair(text) for text in order.parameters)
+    try:
+        TypeAdapter(Tenant).validate_python(order.tenant)
+    except ValidationError as error:
+        raise BadParameter("tenant", error.errors()[0]["msg"]) from None
+    try:
+        subject = {"export": f"measures/{name}"}
+        found, personal = answer_here(settings, database, name, order.tenant, asked, subject)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        unknown = wrong["type"] == "extra_forbidden"
+        text = f"is no parameter of measures/{name}" if unknown else wrong["msg"].removeprefix("Value error, ")
+        raise BadParameter(str(wrong["loc"][0]), text) from None
+    for label, text, _ in about(found, asked):
+        progress.note(f"{label}: {text}")
+    schema = type(found).model_json_schema(mode="serialization")
+    answer = found.model_dump(mode="json")
+    return measure_export(name, order.tenant, answer, datetime.now(UTC), schema, personal)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -167,14 +207,12 @@ def _pair(text: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """Where files are written. ``folder``: ``out`` is a folder with a file for each export. ``personal``: only the
-    owner may read the files."""
+    """Where files are written. ``folder``: ``out`` is a folder with a file for each export."""
 
     out: Path | None
     format: str
     folder: bool
     by_day: bool
-    personal: bool = False
 
     @staticmethod
     def of(out: Path | None, format: str | None, partition_by: str | None, count: int) -> "_Target":
@@ -216,7 +254,7 @@ class _Target:
             # An incomplete file is removed in every case.
             stack.callback(partial.unlink, missing_ok=True)
             partial.unlink(missing_ok=True)
-            partial.touch(mode=0o600 if self.personal else 0o666)
+            partial.touch(mode=0o600 if export.personal else 0o666)
             with partial.open("wb") as file:
                 for chunk in chunks:
                     file.write(chunk)
@@ -231,7 +269,7 @@ class _Target:
         except ImportError:
             raise NotInstalled("Parquet needs pyarrow: install Kith's extra exports") from None
         path = self._path(export, "")
-        write_by_day(export, path, personal=self.personal)
+        write_by_day(export, path, personal=export.personal)
         progress.done(export.name, path)
 
     def _path(self, export: "Export", extension: str) -> Path:

@@ -49,6 +49,9 @@ class ExportProgress:
 
         return Counted(rows, count)
 
+    def note(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False)
+
     def done(self, name: str, path: Path) -> None:
         self._console.print(f"{name}: {self._rows.get(name, 0):,} rows in {path}", markup=False, highlight=False)
 

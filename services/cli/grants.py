@@ -38,8 +38,8 @@ def user_of(service: str) -> str:
 
 
 def passwords_in(folder: Path, services: Mapping[str, object]) -> dict[str, str]:
-    """By service, the password in its file ``<service>.password``. Raises ConfigurationError that names every file
-    that is missing or too short."""
+    """Reads the password of each service from its file ``<service>.password``. Raises ConfigurationError that
+    names every file that is missing or too short."""
     found, wrong = {}, []
     for service in services:
         path = folder / f"{service}.password"

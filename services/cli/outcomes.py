@@ -14,7 +14,7 @@ def show_outcomes(tenant: str, as_json: bool) -> None:
     from services.intelligence.outcomes.settings import recording_of
     from services.intelligence.outcomes.store import OutcomeStore
     from shared.mongo.store import connect
-    from shared.service.composition import now
+    from shared.runtime.clock import now
     from shared.settings import mongo_of
 
     settings = read_settings()

@@ -67,12 +67,28 @@ class Acl(NamedTuple):
 
 
 def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
-    """By service, the privileges of its role in ``database``, as ``createRole`` takes them.
+    """The privileges of each service's role in ``database``, as ``createRole`` takes them.
 
     Services can only add entries to the audit and only read API keys; the time of a key's last use is stored
     elsewhere. ``operator`` is for the commands: they create and revoke API keys, but cannot change the audit
     either, nor read the keys that sign receipts.
     """
+    everything = {"db": database, "collection": ""}
+    roles = {
+        service: [
+            {"resource": everything, "actions": ["listCollections"]},
+            *(
+                {"resource": {"db": database, "collection": name}, "actions": list(actions)}
+                for name, actions in sorted(collections.items())
+            ),
+        ]
+        for service, collections in _granted().items()
+    }
+    return {**roles, BACKUP: [{"resource": everything, "actions": ["listCollections", *_REPLACE]}]}
+
+
+def _granted() -> dict[str, dict[str, tuple[str, ...]]]:
+    """The actions of each service on each collection."""
     common = {
         **dict.fromkeys((API_KEYS, APPS, PUBLIC_KEYS, RESTORES), _READ),
         **dict.fromkeys((KEY_USES, EVENT_DAYS), ("find", "insert", "update")),
@@ -200,22 +216,11 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
     # What is to be published to the topic of wrapped keys is noted there.
     for service in (OPERATOR, *(name for name, spec in SERVICES.items() if spec.seals)):
         granted[service][UNPUBLISHED_KEYS] = ("find", "insert", "remove")
-    everything = {"db": database, "collection": ""}
-    roles = {
-        service: [
-            {"resource": {"db": database, "collection": ""}, "actions": ["listCollections"]},
-            *(
-                {"resource": {"db": database, "collection": name}, "actions": list(actions)}
-                for name, actions in sorted(collections.items())
-            ),
-        ]
-        for service, collections in granted.items()
-    }
-    return {**roles, BACKUP: [{"resource": everything, "actions": ["listCollections", *_REPLACE]}]}
+    return granted
 
 
 def kafka_acls(topics: Topics, group: str) -> dict[str, list[Acl]]:
-    """By service, the ACLs of its user."""
+    """The ACLs of each service's user."""
     return {
         **{name: _acls(spec, topics, group) for name, spec in SERVICES.items()},
         OPERATOR: [

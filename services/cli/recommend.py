@@ -192,7 +192,7 @@ def _questions(settings: Any, database: Any, tenant: str) -> "Questions":
     from services.intelligence.questions import Questions
     from services.intelligence.scan import MongoSource
     from services.intelligence.state import Still
-    from shared.service.composition import now
+    from shared.runtime.clock import now
 
     source = MongoSource(database, settings.intelligence_purpose, tenant)
     defaults = Defaults(settings.kind_weights, settings.half_life_months, now)

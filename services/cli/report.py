@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
@@ -18,6 +17,7 @@ from shared.contracts.errors import ConfigurationError
 from shared.contracts.events import Tenant
 from shared.measures.answer import Answer
 from shared.measures.query import BadMeasure, NotInstalled, PeriodQuery
+from shared.runtime.clock import now
 from shared.service.launch import read_settings
 
 if TYPE_CHECKING:
@@ -83,18 +83,44 @@ def answer(
     from shared.versions.mongo_registry import MongoRegistry
 
     names = LiveNames(MongoRegistry(database, "relations"))
-    if name in _ANALYTICS and (name not in _RELATIONS or not asked.keys() & _FILTERS):
+    if _by_analytics(name, asked):
         counted = LiveNames(MongoRegistry(database, "analytics"))
         measure = _ANALYTICS[name]
         query = measure.query.model_validate(asked)
-        return measure.run(AnalyticsMeasures(database, counted, names, _now, scales).of(tenant), query)
+        return measure.run(AnalyticsMeasures(database, counted, names, now, scales).of(tenant), query)
     other = _RELATIONS[name]
     query = other.query.model_validate(asked)
-    return other.run(RelationsMeasures(database, names, _now, vault, scales).of(tenant), query)
+    return other.run(RelationsMeasures(database, names, now, vault, scales).of(tenant), query)
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
+def answer_here(
+    settings: "Settings",
+    database: "Database[Document]",
+    name: str,
+    tenant: str,
+    asked: Mapping[str, str],
+    subject: Mapping[str, str],
+) -> tuple[Answer, bool]:
+    """What the services of this installation answer: on its scales of ratings, with the places of consumers. The
+    second value is whether it contains personal data; this is recorded in the audit before, under ``subject``.
+    Raises what ``answer`` raises, and ConfigurationError for cities without the master key."""
+    shown: tuple[str, ...] = ()
+    vault = None
+    if not _by_analytics(name, asked):
+        measure = _RELATIONS[name]
+        shown = measure.personal(measure.query.model_validate(asked))
+    if shown and settings.encryption != "off":
+        vault = _vault(settings, database, asked)
+        shown = shown if vault is not None else ()
+    if shown:
+        from shared.access.acts import record_act
+
+        record_act(settings, "personal.read", subject, tenant, shown)
+    return answer(database, name, tenant, asked, settings.rating_scales, vault), bool(shown)
+
+
+def _by_analytics(name: str, asked: Mapping[str, str]) -> bool:
+    return name in _ANALYTICS and (name not in _RELATIONS or not asked.keys() & _FILTERS)
 
 
 @contextmanager
@@ -118,14 +144,9 @@ def _complaints(tenant: str) -> Iterator[None]:
         raise ConfigurationError(str(missing)) from None
 
 
-def _vault(
-    settings: "Settings", database: "Database[Document]", name: str, asked: Mapping[str, str], tenant: str
-) -> "Vault | None":
+def _vault(settings: "Settings", database: "Database[Document]", asked: Mapping[str, str]) -> "Vault | None":
     """The vault, for the measure that shows where consumers live. Their cities and points are encrypted: without
     a master key, points are left out with a notice. Raises ConfigurationError if cities are asked for then."""
-    if name != "geography" or asked.get("side", "consumer") != "consumer" or settings.encryption == "off":
-        return None
-    from shared.access.acts import record_act
     from shared.settings import require
     from shared.vault.open import vault_in
 
@@ -136,9 +157,7 @@ def _vault(
             raise ConfigurationError(f"the cities of consumers are encrypted: {missing}") from None
         typer.echo(f"kith: latitude and longitude are left out, because they are encrypted: {missing}", err=True)
         return None
-    vault = vault_in(settings, database, seals=False)
-    record_act(settings, "personal.read", {"report": name}, tenant)
-    return vault
+    return vault_in(settings, database, seals=False)
 
 
 def _option(name: str) -> str:
@@ -158,8 +177,7 @@ def _command(report: Report) -> Callable[..., None]:
         asked = {name.removesuffix("_"): value for name, value in given.items() if value is not None}
         with _complaints(tenant), connect(mongo) as client:
             database = client[settings.database]
-            vault = _vault(settings, database, report.name, asked, tenant)
-            found = answer(database, report.name, tenant, asked, settings.rating_scales, vault)
+            found, _ = answer_here(settings, database, report.name, tenant, asked, {"report": report.name})
         if json_line:
             typer.echo(found.model_dump_json())
         elif csv:

@@ -15,7 +15,7 @@ from shared.kafka.topics_admin import ensure_topics
 from shared.mongo.errors import translated
 from shared.mongo.store import connect
 from shared.runtime.protocols import Document
-from shared.service.launch import launch, read_settings
+from shared.service.launch import launch
 from shared.settings import Settings, servers_of
 
 WAIT_SECONDS = 120.0
@@ -26,14 +26,6 @@ _Result = TypeVar("_Result")
 _ALREADY_INITIALIZED = 23
 _NO_REPLICATION_ENABLED = 76
 _NOT_YET_INITIALIZED = 94
-
-
-def setup_command() -> None:
-    """Prepare new servers: make a lone mongod a replica set, and create the topics.
-
-    Waits until the servers answer. Changes nothing that exists. Needs KITH_KAFKA and KITH_MONGO.
-    """
-    setup(read_settings())
 
 
 def setup(settings: Settings, wait_seconds: float = WAIT_SECONDS) -> None:

@@ -13,6 +13,7 @@ from shared.access.keys_mongo import MongoKeys
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.http.caller import SCOPES
 from shared.mongo.store import connect
+from shared.runtime.clock import now
 from shared.settings import Settings
 
 _NAME = "kith up"
@@ -85,4 +86,4 @@ class StackKeys:
         with connect(self._settings.mongo) as client:
             database = client[self._settings.database]
             with recorder(self._settings, database) as acts:
-                return work(ApiKeys(MongoKeys(database), lambda: datetime.now(UTC)), acts)
+                return work(ApiKeys(MongoKeys(database), now), acts)

@@ -1,6 +1,6 @@
 """The status for a terminal: problems first, then tables."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from rich.console import Console, RenderableType
@@ -40,13 +40,20 @@ def status_view(
 
 def attention(status: Status, services: Sequence[Health]) -> list[Text]:
     """One sentence for each problem, the worst first."""
-    lines: list[tuple[str, str]] = []
+    red = [*_unready(services), *_lost_workers(status), *_waiting(status), *_open_letters(status)]
+    yellow = [*_plaintext(status), *_incomplete(status), *_lost_keys(status), *_not_in_nfc(status)]
+    lines = [*((text, "red") for text in red), *((text, "yellow") for text in yellow)]
+    return [Text(printable(f"! {text}"), style=style) for text, style in lines]
+
+
+def _unready(services: Sequence[Health]) -> Iterator[str]:
     for one in services:
         if one.state in ("no answer", "not ready"):
             what = "gives no answer" if one.state == "no answer" else "is not ready"
-            lines.append(
-                ("red", f"{one.service} {what} at {one.address}" + (f": {one.detail}" if one.detail else ""))
-            )
+            yield f"{one.service} {what} at {one.address}" + (f": {one.detail}" if one.detail else "")
+
+
+def _lost_workers(status: Status) -> Iterator[str]:
     for worker in status.workers:
         if worker.owner is not None and not worker.alive:
             silent = "has left" if worker.seen is None else f"was last seen {ago(worker.seen, status.time)}"
@@ -54,56 +61,61 @@ def attention(status: Status, services: Sequence[Health]) -> list[Text]:
             if worker.lag and worker.service in CONNECTORS:
                 behind += "; erasures wait for it"
             owns = f" with {len(worker.partitions)} partitions" if worker.partitions else ""
-            lines.append(("red", f"worker {worker.owner} of {worker.service} {silent}{owns}{behind}"))
+            yield f"worker {worker.owner} of {worker.service} {silent}{owns}{behind}"
+
+
+def _waiting(status: Status) -> Iterator[str]:
     for service, stuck in _stuck(status).items():
         waiting = sum(p.lag for p in stuck)
-        lines.append(("red", f"{service}: {waiting:,} messages wait and none was stored for {STUCK_SECONDS} s"))
+        yield f"{service}: {waiting:,} messages wait and none was stored for {STUCK_SECONDS} s"
+
+
+def _open_letters(status: Status) -> Iterator[str]:
     if status.dead_letters:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in status.dead_letters.items())
         total = sum(status.dead_letters.values())
         are = "dead letter is" if total == 1 else "dead letters are"
-        lines.append(("red", f"{total:,} {are} open ({reasons}): kith dead-letters list"))
+        yield f"{total:,} {are} open ({reasons}): kith dead-letters list"
+
+
+def _plaintext(status: Status) -> Iterator[str]:
     for topic, count in status.plaintext.items():
-        lines.append(
-            (
-                "yellow",
-                f"Findings: {count:,} events with personal data in plain text in {topic}. The data was "
-                "sealed before it was stored, but an erasure cannot remove it from the topic. Send events "
-                "through the door, or set KITH_PLAINTEXT=refuse.",
-            )
+        yield (
+            f"Findings: {count:,} events with personal data in plain text in {topic}. The data was "
+            "sealed before it was stored, but an erasure cannot remove it from the topic. Send events "
+            "through the door, or set KITH_PLAINTEXT=refuse."
         )
+
+
+def _incomplete(status: Status) -> Iterator[str]:
     for service in status.incomplete:
-        lines.append(
-            (
-                "yellow",
-                f"{service}: an earlier version of Kith stored documents without the number of facts by currency: "
-                f"where sums of 0 are shown or missing, they may be wrong until kith rebuild {service}",
-            )
+        yield (
+            f"{service}: an earlier version of Kith stored documents without the number of facts by currency: "
+            f"where sums of 0 are shown or missing, they may be wrong until kith rebuild {service}"
         )
+
+
+def _lost_keys(status: Status) -> Iterator[str]:
     if status.lost_keys:
         where = ", ".join(f"{count:,} of {tenant}" for tenant, count in status.lost_keys.items())
         total = sum(status.lost_keys.values())
         have = "consumer has lost the key" if total == 1 else "consumers have lost the keys"
-        lines.append(
-            (
-                "yellow",
-                f"Findings: {total:,} {have} of personal data in a restore ({where}). What was sealed then cannot "
-                "be read again. Let the sources send it anew, or erase them; the collection lost_keys lists them.",
-            )
+        yield (
+            f"Findings: {total:,} {have} of personal data in a restore ({where}). What was sealed then cannot "
+            "be read again. Let the sources send it anew, or erase them; the collection lost_keys lists them."
         )
+
+
+def _not_in_nfc(status: Status) -> Iterator[str]:
     if status.not_in_nfc:
         where = ", ".join(f"{count:,} in {collection}" for collection, count in status.not_in_nfc.items())
         total = sum(status.not_in_nfc.values())
         have = "document has an id that is" if total == 1 else "documents have ids that are"
-        lines.append(
-            (
-                "yellow",
-                f"Findings: {total:,} {have} not in Unicode's form NFC ({where}). Such a document is counted "
-                "twice or not found. Run kith rebuild relations, then "
-                "kith rebuild switch relations --differences publish.",
-            )
+        yield (
+            f"Findings: {total:,} {have} not in Unicode's form NFC ({where}). Such a document is counted "
+            "twice or not found. Run kith rebuild relations, then "
+            "kith rebuild switch relations --differences publish."
         )
-    return [Text(printable(f"! {text}"), style=style) for style, text in lines]
 
 
 def _stuck(status: Status) -> dict[str, list[PartitionStatus]]:
@@ -127,7 +139,7 @@ def ago(moved: datetime | None, now: datetime) -> str:
 
 
 def duration(milliseconds: float | None) -> str:
-    """As in "58 ms", "1.2 s", "3 min"; a dash for none."""
+    """Writes milliseconds as in "58 ms", "1.2 s", "3 min"; a dash for none."""
     if milliseconds is None:
         return "–"
     if milliseconds < 1_000:

@@ -220,7 +220,7 @@ def retry_command(
     tenant: _Tenant = None,
     service: _Url = None,
 ) -> None:
-    """Send again what was given up after ten attempts."""
+    """Send again, once, what was given up after ten attempts."""
     body: dict[str, str | bool] = {} if delivery is None else {"delivery": delivery}
     if waiting:
         body["waiting"] = True

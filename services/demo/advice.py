@@ -46,7 +46,7 @@ def _asked(client: httpx.Client, question: str, id: str, told: Callable[[Json, s
 
 
 def recommended(answer: Json, consumer: str) -> str:
-    """Of ``/v1/recommendations``."""
+    """The answer of ``/v1/recommendations``."""
     if not answer["items"]:
         return f"{consumer} has no recommendation: {answer['reason']}."
     first = answer["items"][0]
@@ -59,7 +59,7 @@ def recommended(answer: Json, consumer: str) -> str:
 
 
 def called(answer: Json, provider: str) -> str:
-    """Of ``/v1/next``."""
+    """The answer of ``/v1/next``."""
     if not answer["items"]:
         return f"{provider} has nobody to call: {answer['reason']}."
     first = answer["items"][0]

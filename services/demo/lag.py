@@ -26,7 +26,8 @@ _SILENT_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """By service, the records that it has not stored yet, by ``topic/partition``, and the sum of those it has."""
+    """The lag by service: the records that it has not stored yet, by ``topic/partition``, and the sum of those it
+    has."""
 
     behind: dict[str, dict[str, int]]
     done: dict[str, int]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Depends, FastAPI, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from services.exports.column_access import scope_of
+from services.exports.column_access import personal_read, scope_of
 from services.exports.columns import Dataset
 from services.exports.datasets import DATASETS
 from services.exports.download import Downloads
@@ -16,7 +16,7 @@ from services.exports.formats import FORMATS
 from services.exports.measures import Measures, Refused, measure_export
 from services.exports.odata.routes import add_odata
 from services.exports.purposes import decision_of
-from services.exports.query import ExportQuery
+from services.exports.query import By, ExportQuery
 from services.exports.snapshot import MomentPassed
 from services.exports.source import Export, Exports
 from shared.access.app import guarded_app
@@ -37,7 +37,6 @@ FormatName = Annotated[
     Literal["csv", "csv-excel", "jsonl", "parquet", "hyper"],
     Query(description="Format of the file. csv-excel begins with a byte order mark."),
 ]
-By = Literal["total", "kind", "provider", "consumer", "provider_kind"]
 _FAILURES = problems(
     {
         400: "A parameter cannot be used; detail contains its name and the reason.",
@@ -157,8 +156,7 @@ def _add_dataset(app: FastAPI, exports: Exports, dataset: Dataset, downloads: Do
         if personal:
             if not caller.may(PERSONAL_READ):
                 raise forbidden(PERSONAL_READ)
-            subject = {"export": dataset.name} | ({} if consumer_id is None else {"consumer_id": consumer_id})
-            access.reading(caller, subject, [column.name for column in dataset.columns if column.personal])
+            access.reading(caller, *personal_read(dataset, query, caller.masks))
         return downloads.begin(
             lambda: exports.open(
                 dataset.name,
@@ -191,7 +189,8 @@ def _add_measures(app: FastAPI, measures: Measures, downloads: Downloads) -> Non
         format: FormatName = "csv",
     ) -> Any:
         """What `GET /v1/measures/{name}` answers, its items as rows. All other parameters are the measure's
-        own."""
+        own. The header `Kith-Measure` contains what the answer states beside its items: period, currency, how many
+        are left out … (JSON, without lists)."""
         given = request.query_params.multi_items()
         if faults := misplaced((key for key, _ in given), [key for key, _ in given]):
             detail = "; ".join(f"{key}: {fault}" for key, fault in faults.items())

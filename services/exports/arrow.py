@@ -1,5 +1,6 @@
 """Exports as Arrow record batches. Needs pyarrow."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
@@ -28,6 +29,8 @@ def schema_of(export: Export) -> pa.Schema:
         "kith.tenant": export.tenant,
         "kith.as_of": export.as_of.isoformat(),
     }
+    if export.about:
+        about["kith.measure"] = json.dumps(dict(export.about))
     fields = [
         pa.field(column.name, TYPES[column.type], metadata={"description": column.description})
         for column in export.columns

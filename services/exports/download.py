@@ -1,5 +1,6 @@
 """An HTTP answer that streams an export, and frees its resources when the client disconnects."""
 
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -172,4 +173,8 @@ class Downloads:
         }
         if export.hidden:
             headers["Kith-Masked"] = ", ".join(export.hidden)
+        if export.about:
+            # Lists may be longer than a header.
+            about = {name: value for name, value in export.about.items() if not isinstance(value, list)}
+            headers["Kith-Measure"] = json.dumps(about)
         return Download(chunks, rows, self._limiter, headers, format.media_type, format.awaited)

@@ -9,6 +9,8 @@ from datetime import UTC, date, datetime
 from typing import Any, Literal
 from urllib.parse import urlencode
 
+from services.exports.column_access import personal_read
+from services.exports.datasets import DATASETS
 from services.exports.decryption import decryptor
 from services.exports.query import ExportQuery
 from services.exports.source import Exports
@@ -83,11 +85,13 @@ def frame(
         )
         # The vault only if needed: most users of frames have no master key.
         reveal = None
-        if personal:
-            reveal = decryptor(vault_in(settings, client[database], seals=False))
-            check_key(settings, client[database], tenant)
-            with closing(open_audit(settings, client[database])) as audit:
-                audit.record(Act(tenant, user(), "frame", "personal.read", {"export": dataset}))
+        if personal and dataset in DATASETS:
+            subject, fields = personal_read(DATASETS[dataset], query)
+            if fields:
+                reveal = decryptor(vault_in(settings, client[database], seals=False))
+                check_key(settings, client[database], tenant)
+                with closing(open_audit(settings, client[database])) as audit:
+                    audit.record(Act(tenant, user(), "frame", "personal.read", subject, tuple(fields)))
         export = Exports(client[database], reveal).open(dataset, query, personal=personal)
         try:
             return _as(library, table(export))

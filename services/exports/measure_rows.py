@@ -5,6 +5,7 @@ the same columns of the same types.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
@@ -14,11 +15,13 @@ from services.exports.columns import Column, Row, Type
 
 Json = Mapping[str, Any]
 _REF = "$ref"
+_CURRENCY = "currency"
 
 
 def columns_of(schema: Json, definitions: Json) -> list[Column]:
     """The columns of the items of an answer, or of the answer where it has no items. ``definitions`` resolves
-    references by their last part. A list in an item becomes rows of its own, numbered by ``offset``."""
+    references by their last part. A list in an item becomes rows of its own, numbered by ``offset``. Where the
+    answer states the currency of its money, each row states it, too, in the last column."""
     model = _resolved(schema, definitions)
     properties = model.get("properties", {})
     if "items" in properties:
@@ -37,15 +40,20 @@ def columns_of(schema: Json, definitions: Json) -> list[Column]:
         for name, each in flat
         if each.get("type") == "array"
     ]
-    if not lists:
-        return single
-    return [*single, Column("offset", "integer", "Position in the lists of the item, from 0.", tells=()), *lists]
+    if lists:
+        offset = Column("offset", "integer", "Position in the lists of the item, from 0.", tells=())
+        single = [*single, offset, *lists]
+    if _CURRENCY in properties and all(column.name != _CURRENCY for column in single):
+        # Few different texts, as in the datasets.
+        single.append(replace(_column(_CURRENCY, _resolved(properties[_CURRENCY], definitions)), type="choice"))
+    return single
 
 
 def rows_of(answer: Json, columns: Sequence[Column]) -> list[Row]:
     """The items of an answer as rows of these columns."""
     items = answer.get("items", [answer])
-    return [_made(row, columns) for item in items for row in _long(item, columns)]
+    beside = {_CURRENCY: answer[_CURRENCY]} if _CURRENCY in answer else {}
+    return [_made(row, columns) for item in items for row in _long({**beside, **item}, columns)]
 
 
 def knows(answer: Json, columns: Sequence[Column]) -> bool:

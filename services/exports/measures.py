@@ -96,7 +96,12 @@ class MeasureServices:
 
 
 def measure_export(
-    name: str, tenant: str, answer: Mapping[str, Any], as_of: datetime, schema: Mapping[str, Any]
+    name: str,
+    tenant: str,
+    answer: Mapping[str, Any],
+    as_of: datetime,
+    schema: Mapping[str, Any],
+    personal: bool = False,
 ) -> Export:
     """An answer (JSON values) as an export: one row per item. The columns follow only from ``schema``, the JSON
     Schema of the answer. Fields that the answer names as masked are left out."""
@@ -106,7 +111,9 @@ def measure_export(
     hidden = [column.name for column in columns if column.name in masked or column.name.split(".")[0] in masked]
     shown = [column for column in columns if column.name not in hidden]
     rows = rows_of(answer, shown)
-    return Export(f"measures/{name}", tenant, shown, as_of, _Rows([rows]), hidden=hidden)
+    about = {key: value for key, value in answer.items() if key not in ("items", "masked")}
+    batches = _Rows([rows])
+    return Export(f"measures/{name}", tenant, shown, as_of, batches, hidden=hidden, about=about, personal=personal)
 
 
 class _Rows:

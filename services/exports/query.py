@@ -1,24 +1,41 @@
-"""The query of an export, and its MongoDB filter. Pure."""
+"""The query of an export, checked, and its MongoDB filter. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from services.exports.columns import Dataset
 from services.exports.purposes import check_purpose
+from shared.contracts.events import Kind, Name, ShortText, Tenant
 from shared.contracts.spelling import nfc
 from shared.http.parameters import BadParameter
+from shared.http.paths import QueryId
 from shared.runtime.protocols import Document
 
 #: A category of more providers cannot be a filter.
 MAX_PROVIDERS = 20_000
 
+By = Literal["total", "kind", "provider", "consumer", "provider_kind"]
+#: What the routes demand of each parameter, for those who ask without them.
+_TYPES: Mapping[str, TypeAdapter[str]] = {
+    "tenant": TypeAdapter(Tenant),
+    "kind": TypeAdapter(Kind),
+    "category": TypeAdapter(ShortText),
+    "consumer_id": TypeAdapter(QueryId),
+    "provider_id": TypeAdapter(QueryId),
+    "by": TypeAdapter(By),
+    "key": TypeAdapter(ShortText),
+    "purpose": TypeAdapter(Name),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class ExportQuery:
     """Which rows are wanted: all of a tenant, narrowed by what is not None. The period is [since, until). Ids may
-    be in any spelling."""
+    be in any spelling. Raises BadParameter for a value that no row can have, which would select nothing."""
 
     tenant: str = "default"
     since: datetime | None = None
@@ -33,6 +50,12 @@ class ExportQuery:
     purpose: str | None = None
 
     def __post_init__(self) -> None:
+        for name, type in _TYPES.items():
+            if (value := getattr(self, name)) is not None:
+                try:
+                    type.validate_python(value, strict=True)
+                except ValidationError as error:
+                    raise BadParameter(name, error.errors()[0]["msg"]) from None
         for name in ("consumer_id", "provider_id", "key"):
             if (id := getattr(self, name)) is not None:
                 object.__setattr__(self, name, nfc(id))

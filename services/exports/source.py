@@ -1,10 +1,11 @@
 """Opens exports: a dataset, filtered by a query, as of one moment."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
+from typing import Any
 
 from bson.timestamp import Timestamp
 from pymongo.database import Database
@@ -35,6 +36,10 @@ class Export:
     day: str | None = None
     #: Columns that are left out because the caller may not see them.
     hidden: Sequence[str] = ()
+    #: What a measure states beside its items (JSON values): period, currency, how many are left out …
+    about: Mapping[str, Any] = field(default_factory=dict)
+    #: Whether it contains personal data.
+    personal: bool = False
 
     @property
     def filename(self) -> str:
@@ -87,7 +92,8 @@ class Exports:
             [(field, 1) for field in dataset.key],
         )
         rows = _PrefetchedBatches(self._rows(dataset, found, snapshot, query, personal))
-        return Export(name, query.tenant, columns, snapshot.time, rows, dataset.day, hidden)
+        shown = any(column.personal for column in columns)
+        return Export(name, query.tenant, columns, snapshot.time, rows, dataset.day, hidden, personal=shown)
 
     def _rows(
         self, dataset: Dataset, found: Documents, snapshot: Snapshot, query: ExportQuery, personal: bool

@@ -18,7 +18,7 @@ _ISO = re.compile(
 _EXAMPLE = datetime(2024, 11, 23, 21, 43, 56, 789_000, UTC)
 
 
-def to_time(value: Any, form: str | None = None, zone: tzinfo | None = None, *, day: bool = False) -> str:
+def to_time(value: Any, form: str | None = None, zone: tzinfo | None = None) -> str:
     """An instant as RFC 3339 in UTC.
 
     ``form`` None is ISO 8601 with separators (``2026-03-02``, ``2026-03-02 10:00``,
@@ -26,14 +26,14 @@ def to_time(value: Any, form: str | None = None, zone: tzinfo | None = None, *, 
     microseconds since 1970, anything else is a pattern of ``strptime``. ``zone`` applies to times without an
     offset; a local time that occurs twice when clocks are set back means the first, and one that they skip is
     rejected, but for midnight, which stands for a day. A day without a time of day becomes the first instant that
-    is on this day both in ``zone`` and in UTC, because reports count by UTC days. With ``day``, midnight stands
-    for a day, and every other time of day is rejected.
+    is on this day both in ``zone`` and in UTC, because reports count by UTC days.
     """
-    return instant(parse(value, form), zone, day=day)
+    return instant(parse(value, form), zone)
 
 
 def instant(parsed: datetime | date, zone: tzinfo | None, *, day: bool = False) -> str:
-    """The instant of what ``parse`` has read."""
+    """The instant of what ``parse`` has read. With ``day``, midnight stands for a day, and every other time of day
+    is rejected."""
     try:
         if day and isinstance(parsed, datetime):
             if not is_midnight(parsed):

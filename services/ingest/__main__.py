@@ -9,8 +9,9 @@ from shared.erasure.ledger import Ledger
 from shared.kafka.python_client.watch import KafkaProbe
 from shared.observability.metered import PublisherMeter
 from shared.observability.worker_revisions import WorkerRevisions
+from shared.runtime.clock import now
 from shared.runtime.tuning import shorten_switch_interval, tune_gc
-from shared.service.composition import Service, now
+from shared.service.composition import Service
 from shared.service.launch import launch
 from shared.settings import Settings
 from shared.vault.open import key_problems, open_vault

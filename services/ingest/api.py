@@ -1,6 +1,5 @@
 """The HTTP interface of the door."""
 
-import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -13,10 +12,10 @@ from fastapi import FastAPI, Request, Response
 from services.ingest.body import inflate, is_gzip
 from services.ingest.delivery import Delivery
 from services.ingest.documentation import DESCRIPTION, EVENTS_ROUTE, SCHEMAS
-from services.ingest.door import Accepted, Door, NotYetUnderstood, Rejected, Verdict
+from services.ingest.door import Accepted, Door, Rejected, Verdict
+from services.ingest.failures import NotCounted, add_failures
 from services.ingest.late import NotConnected
-from services.ingest.limits import Refused
-from services.ingest.sealing import NoKeys, seal
+from services.ingest.sealing import seal
 from shared.access.app import guarded_app
 from shared.access.audit import Act
 from shared.access.guard import Access, AccessOf, CallerOf, held_by, owner_of, room_of
@@ -27,22 +26,16 @@ from shared.contracts.revision import REVISION
 from shared.contracts.topics import Topics
 from shared.http.caller import EVENTS_WRITE, Caller
 from shared.http.fair_pool import FairPool
-from shared.http.problems.client import SHARE_USED_UP
-from shared.http.problems.server import KEYS_UNAVAILABLE, NOT_ACKNOWLEDGED, TOO_BUSY, WORKERS_OUTDATED
 from shared.http.purposes import WRITES
 from shared.http.scopes import needs, public
-from shared.http.server import Refusal, extend_openapi, problem
+from shared.http.server import extend_openapi
 from shared.http.work import blocking
 from shared.observability.tracing import NoTracing, Tracing
 from shared.runtime.protocols import Publisher
 from shared.settings import Settings
 from shared.vault.keys import Vault
 
-_SAFE = "Sending the same events again is safe: source and id name an event, and it counts once."
-
 _SMALL_BYTES = 16 * 1024
-
-_log = logging.getLogger(__name__)
 
 
 async def _recorded(access: Access, caller: Caller, erasures: Sequence[ConsumerErased]) -> None:
@@ -60,10 +53,6 @@ async def _recorded(access: Access, caller: Caller, erasures: Sequence[ConsumerE
         for event in erasures
     ]
     await access.record_all(acts)
-
-
-class NotCounted(Exception):
-    """The credential has a quota of events in a day, and the count cannot be asked."""
 
 
 class Ledger(Protocol):
@@ -172,48 +161,5 @@ def create_app(
     async def get_asyncapi() -> dict[str, Any]:
         return described
 
-    @app.exception_handler(Refused)
-    async def refused(_: Request, error: Refused) -> Response:
-        return problem(error.status, error.detail, error.headers)
-
-    @app.exception_handler(Refusal)
-    async def refusal(_: Request, error: Refusal) -> Response:
-        safe = f". {_SAFE}" if error.kind in (SHARE_USED_UP, TOO_BUSY) else ""
-        return problem(error.status_code, f"{error.detail}{safe}", error.headers, kind=error.kind)
-
-    @app.exception_handler(NotConnected)
-    async def not_connected(_: Request, __: NotConnected) -> Response:
-        detail = f"Kafka cannot be reached, so nothing was published; retry later. {_SAFE}"
-        return problem(503, detail, {"Retry-After": "5"}, kind=NOT_ACKNOWLEDGED)
-
-    @app.exception_handler(NotCounted)
-    async def not_counted(_: Request, __: NotCounted) -> Response:
-        detail = (
-            f"the credential's events of today cannot be counted, so nothing was published; retry later. {_SAFE}"
-        )
-        return problem(503, detail, {"Retry-After": "5"})
-
-    @app.exception_handler(NotYetUnderstood)
-    async def not_yet_understood(_: Request, error: NotYetUnderstood) -> Response:
-        detail = (
-            f"an event needs schema revision {error.revision}, and a worker that knows revision {error.known} is "
-            f"running; nothing was published. Upgrade the relations workers, then send the request again. {_SAFE}"
-        )
-        return problem(503, detail, {"Retry-After": "5"}, kind=WORKERS_OUTDATED)
-
-    @app.exception_handler(NoKeys)
-    async def no_keys(_: Request, error: NoKeys) -> Response:
-        _log.warning("personal data could not be sealed", extra={"reason": str(error)})
-        detail = (
-            "the encryption keys of personal data are unavailable, so nothing was published; retry later. Events "
-            f"without personal data are accepted. {_SAFE}"
-        )
-        return problem(503, detail, {"Retry-After": "5"}, kind=KEYS_UNAVAILABLE)
-
-    @app.exception_handler(Unavailable)
-    async def unavailable(_: Request, error: Unavailable) -> Response:
-        _log.warning("events were not acknowledged", extra={"reason": str(error)})
-        detail = f"the brokers did not acknowledge every event, so some may be missing; send all again. {_SAFE}"
-        return problem(503, detail, {"Retry-After": "5"}, kind=NOT_ACKNOWLEDGED)
-
+    add_failures(app)
     return app

@@ -149,7 +149,7 @@ class Door:
             raws = enumerate(events[start : start + _SLICE], start)
             yield [self._judge(index, raw, to_add, tenant, arrived, also, grants) for index, raw in raws]
 
-    def judge_one(self, event: bytes, arrived: datetime, bound: str | None = None) -> Verdict:
+    def judge_one(self, event: bytes, arrived: datetime, bound: str | None) -> Verdict:
         """The verdict on one event in structured mode, as ``judge`` gives it to a request of that content type."""
         added = None if bound in (None, "default") else {"tenant": json.dumps(bound).encode()}
         return self._judge(0, event.removeprefix(BOM), added or {}, bound, arrived, (), grants=True)

@@ -21,8 +21,9 @@ from shared.erasure.derived import forget, forget_all
 from shared.erasure.followed_gate import FollowedGate
 from shared.erasure.ledger import read_ledger
 from shared.kafka.python_client.following import KafkaFollowing
+from shared.runtime.clock import now
 from shared.runtime.worker import owner_name
-from shared.service.composition import Prepared, Service, now
+from shared.service.composition import Prepared, Service
 from shared.service.launch import launch
 from shared.settings import Settings, servers_of
 from shared.versions.followers import FollowerBeat

@@ -49,7 +49,8 @@ class Advisers:
 
 
 def _profiles(tenant: Tenant) -> Profiles:
-    """Of providers only: where consumers live is encrypted, and they are taken to live amid what they know."""
+    """The profiles of providers only: where consumers live is encrypted, and they are taken to live amid what they
+    know."""
     places = {id: Place(*each.place) for id, each in tenant.providers.items() if each.place is not None}
     categories = {id: frozenset(each.categories) for id, each in tenant.providers.items() if each.categories}
     return Profiles({}, places, categories)

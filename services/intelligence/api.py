@@ -69,9 +69,9 @@ def create_app(
     )
     @needs(INTELLIGENCE_READ, purpose=LEARNED)
     def recommendations(query: Annotated[RecommendQuery, Query()], caller: CallerOf, _: TenantOf) -> Any:
-        """Those without a relationship yet, best first; with `known`, those with one. An id without relationships
-        has no answers: `lack` and `reason` state why, and `popular` lists the most popular ones instead.
-        Consumers for a provider need `relations:read`, too."""
+        """Lists those without a relationship yet, best first; with `known`, those with one. An id without
+        relationships has no answers: `lack` and `reason` state why, and `popular` lists the most popular ones
+        instead. Consumers for a provider need `relations:read`, too."""
         side, id = one_of(query.consumer_id, query.provider_id)
         if side == "provider":
             names_consumers(caller)

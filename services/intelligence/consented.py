@@ -37,8 +37,8 @@ def first_granted(first: Callable[[int], Sequence[str]], granted: Granted, limit
 def granted_of_each(
     first: Callable[[int], Sequence[Sequence[str]]], granted: Granted, limit: int
 ) -> tuple[frozenset[str], bool]:
-    """Of several lists, who has granted: of each at least the first ``limit`` who have; and whether anybody has
-    not. ``first`` gives so many of each list, in order."""
+    """Finds who has granted, of several lists: of each at least the first ``limit`` who have; and whether anybody
+    has not. ``first`` gives so many of each list, in order."""
     asked: set[str] = set()
     known: set[str] = set()
     size = 2 * limit

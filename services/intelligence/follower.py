@@ -226,13 +226,7 @@ class Follower:
             numbered = any(name == NUMBER for name, _ in record.headers)
             try:
                 if record.partition.topic == self._relations:
-                    change = decode_change(record.value or b"")
-                    # What Kith has not numbered is not in MongoDB, either.
-                    with self._lock:
-                        if numbered and state.accept(record):
-                            state.apply(change)
-                            self.changes += 1
-                            self._tell(change)
+                    self._relation(record, numbered)
                 elif state.accept(record):
                     self._profile(record, profiles)
             except InvalidEvent as error:
@@ -242,6 +236,15 @@ class Follower:
                     raise Inconsistent("a change cannot be read") from error
         for (side, tenant), ids in profiles.items():
             self._patiently(self._refresh, state, side, tenant, sorted(ids))
+
+    def _relation(self, record: Record, numbered: bool) -> None:
+        change = decode_change(record.value or b"")
+        # What Kith has not numbered is not in MongoDB, either.
+        with self._lock:
+            if numbered and self._state.accept(record):
+                self._state.apply(change)
+                self.changes += 1
+                self._tell(change)
 
     def _tell(self, change: RelationChange) -> None:
         if self._listener is not None:

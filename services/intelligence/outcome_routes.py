@@ -62,5 +62,6 @@ def add_outcomes(app: FastAPI, recorder: Recorder) -> None:
     @needs(INTELLIGENCE_READ, purpose=SUMS)
     @costs(Cost.QUERY)
     def outcomes(query: Annotated[OutcomesQuery, Query()], caller: CallerOf, _: TenantOf) -> Any:
-        """Of the lists of `/v1/recommendations` that were recorded: once per day, node asked about and model."""
+        """What followed the lists of `/v1/recommendations` that were recorded: once per day, node asked about and
+        model."""
         return json_response(report(recorder.store, recorder.recording, caller.tenant, query, recorder.clock()))

@@ -93,7 +93,7 @@ class MongoSource:
             return {each["provider_id"]: Provider.of(each) for each in found}
 
     def granted(self, tenant: str, ids: list[str], purpose: str) -> set[str]:
-        """Those of these consumers who have granted a purpose. Raises Unavailable."""
+        """Finds those of these consumers who have granted a purpose. Raises Unavailable."""
         found: set[str] = set()
         with translated():
             consumers = self._database[collection_of("consumers", self.version)]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from shared.contracts.bson_types import DATE, STRING, WHOLE
 from shared.contracts.collections import Collections, CollectionSpec, object_schema
 from shared.erasure.derived import GRAPH_NODES, OUTCOMES
 from shared.versions.followers import FOLLOWERS
@@ -9,9 +10,6 @@ from shared.versions.followers import SPEC as FOLLOWERS_SPEC
 
 MODELS, JOBS = "models", "graph_jobs"
 
-_STRING: dict[str, Any] = {"bsonType": "string"}
-_DATE: dict[str, Any] = {"bsonType": "date"}
-_WHOLE: dict[str, Any] = {"bsonType": ["int", "long"]}
 _NUMBER: dict[str, Any] = {"bsonType": ["double", "int", "long"]}
 _BOOL: dict[str, Any] = {"bsonType": "bool"}
 _OBJECT: dict[str, Any] = {"bsonType": "object"}
@@ -21,7 +19,7 @@ _POSITIONS: dict[str, Any] = {
     "items": {
         "bsonType": "object",
         "required": ["origin", "number"],
-        "properties": {"origin": _STRING, "number": _WHOLE},
+        "properties": {"origin": STRING, "number": WHOLE},
         "additionalProperties": False,
     },
 }
@@ -29,25 +27,25 @@ _POSITIONS: dict[str, Any] = {
 #: ``tenant:side:id``. Written by one process at a time, only where something has changed.
 _NODES = object_schema(
     {
-        "tenant": _STRING,
+        "tenant": STRING,
         "side": {"enum": ["consumer", "provider"]},
-        "id": _STRING,
-        "community": _STRING,
+        "id": STRING,
+        "community": STRING,
         "pagerank": _NUMBER,
-        "degree": {**_WHOLE, "minimum": 1},
+        "degree": {**WHOLE, "minimum": 1},
     }
 )
 #: One per tenant: what the last job has found, and who runs the next one until when.
 _JOBS = object_schema(
-    {"tenant": _STRING},
+    {"tenant": STRING},
     {
-        "owner": _STRING,
-        "until": _DATE,
-        "at": _DATE,
+        "owner": STRING,
+        "until": DATE,
+        "at": DATE,
         "positions": _POSITIONS,
         "seconds": _NUMBER,
-        "nodes": _WHOLE,
-        "edges": _WHOLE,
+        "nodes": WHOLE,
+        "edges": WHOLE,
         "modularity": _NUMBER,
         "communities": {"bsonType": "array", "items": _OBJECT},
     },
@@ -55,13 +53,13 @@ _JOBS = object_schema(
 #: ``tenant:name:version``. ``live`` marks the one that answers.
 _MODELS = object_schema(
     {
-        "tenant": _STRING,
-        "name": _STRING,
-        "version": {**_WHOLE, "minimum": 1},
+        "tenant": STRING,
+        "name": STRING,
+        "version": {**WHOLE, "minimum": 1},
         "live": _BOOL,
-        "learned": _DATE,
+        "learned": DATE,
         "parameters": _OBJECT,
-        "digest": _STRING,
+        "digest": STRING,
         "evaluation": _OBJECT,
     },
 )
@@ -69,11 +67,11 @@ _ITEM: dict[str, Any] = {
     "bsonType": "object",
     "required": ["id", "rank", "score"],
     "properties": {
-        "id": _STRING,
-        "rank": {**_WHOLE, "minimum": 1},
+        "id": STRING,
+        "rank": {**WHOLE, "minimum": 1},
         "score": _NUMBER,
         #: The time of the first relation of the pair within the window, if there is one.
-        "followed": _DATE,
+        "followed": DATE,
     },
     "additionalProperties": False,
 }
@@ -81,27 +79,27 @@ _ITEM: dict[str, Any] = {
 #: with each change.
 _OUTCOMES = object_schema(
     {
-        "tenant": _STRING,
+        "tenant": STRING,
         "side": {"enum": ["consumer", "provider"]},
-        "id": _STRING,
-        "model": _STRING,
-        "at": _DATE,
-        "until": _DATE,
-        "expires": _DATE,
+        "id": STRING,
+        "model": STRING,
+        "at": DATE,
+        "until": DATE,
+        "expires": DATE,
         "as_of": {
             "bsonType": "object",
             "required": ["positions", "month", "beta", "half_life_months"],
             "properties": {
                 "positions": _POSITIONS,
-                "month": _STRING,
+                "month": STRING,
                 "beta": _NUMBER,
                 "half_life_months": {"bsonType": ["double", "int", "long", "null"]},
             },
             "additionalProperties": False,
         },
-        "consumers": {"bsonType": "array", "items": _STRING},
+        "consumers": {"bsonType": "array", "items": STRING},
         "items": {"bsonType": "array", "items": _ITEM},
-        "revision": _WHOLE,
+        "revision": WHOLE,
     }
 )
 COLLECTIONS: Collections = {

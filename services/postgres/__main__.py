@@ -5,11 +5,10 @@ from services.postgres.connections import Connections, prepare
 from services.postgres.projection import PostgresProjection
 from services.postgres.schema import COLLECTIONS
 from services.postgres.target import PostgresTarget
-from shared.contracts.errors import Unavailable
 from shared.service.composition import Service
 from shared.service.launch import launch
 from shared.settings import Settings, postgres_of, servers_of
-from shared.sinks.restored import replay_problems
+from shared.sinks.restored import check_restored
 from shared.sinks.store import SinkStore
 
 
@@ -22,10 +21,7 @@ def run(settings: Settings) -> None:
         connections = service.closing(Connections(dsn, settings.postgres_schema))
 
         def check() -> None:
-            """Neither erased consumers of a restored MongoDB nor its older documents come into a row: the worker
-            waits until relations have made up for the restore."""
-            if waiting := [*gate.problems(), *replay_problems(service.database, relations)]:
-                raise Unavailable("; ".join(waiting))
+            check_restored(service.database, relations, gate.problems())
             prepare(connections)
 
         target = PostgresTarget(connections)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from shared.contracts.changes import RelationChange, decode_change
+from shared.contracts.changes import RelationChange, decode_change, value_of
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import document_id
 from shared.contracts.fact_fields import PUBLISHED
@@ -18,6 +18,7 @@ from shared.contracts.money import Money, add_stored, amounts_of
 from shared.contracts.topic_names import CHANGES
 from shared.contracts.topics import Topics
 from shared.runtime.protocols import Answer, Ask, Document, Get, Outcome, Record
+from shared.runtime.relation_changes import ReadsChanges
 from shared.sinks.target import Row
 
 #: The key of a row: the tenant, and the ids by which the table is kept.
@@ -25,29 +26,24 @@ Key = tuple[str, ...]
 Named = Sequence[tuple[str, Key]]
 
 
-class PostgresProjection:
+class PostgresProjection(ReadsChanges):
     """Folds the three change topics into the rows of the documents that they name."""
 
     name = "postgres"
     version = 1
-    numbered = True
 
     def __init__(self, topics: Topics) -> None:
         self._short = {topics.name(short): short for short in CHANGES.values()}
         self.topics: tuple[str, ...] = tuple(self._short)
 
-    def weight(self, record: Record) -> int:  # noqa: ARG002
-        return 1
-
     def decode(self, record: Record) -> Named:
         """The rows that a change may change: (table, key). Raises InvalidEvent."""
-        if record.value is None:
-            raise InvalidEvent("not_json", "the message has no value")
+        value = value_of(record.value)
         short = self._short[record.partition.topic]
         if short == CHANGES["relations"]:
-            return _of_relation(decode_change(record.value))
+            return _of_relation(decode_change(value))
         side = "consumer" if short == CHANGES["consumers"] else "provider"
-        return [(f"{side}s", _subject(record.value, f"{side}_id"))]
+        return [(f"{side}s", _subject(value, f"{side}_id"))]
 
     def project(self, items: Sequence[tuple[Record, Named]]) -> Generator[Ask, Answer, Outcome]:
         """The rows of everything that the slice names, read at once."""

@@ -12,8 +12,9 @@ from shared.access.apps.notices import MongoNotices, MongoReceipts
 from shared.access.audit_reading import MongoAuditReader
 from shared.erasure.ledger import Ledger
 from shared.erasure.records import hashed
+from shared.runtime.clock import now
 from shared.runtime.outlet import Outlet
-from shared.service.composition import Prepared, Service, now
+from shared.service.composition import Prepared, Service
 from shared.service.launch import launch
 from shared.settings import Settings, servers_of
 from shared.vault.open import key_problems

@@ -38,7 +38,7 @@ def reached(found: Mode | None, mode: Mode) -> bool:
 
 
 class Evidence:
-    """Of some consumers, each with the mode of their erasure, in one query per collection."""
+    """What is left of some consumers, each with the mode of their erasure, in one query per collection."""
 
     def __init__(self, stores: Stores, asked: Mapping[Person, Mode]) -> None:
         """Raises Unavailable."""

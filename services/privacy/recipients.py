@@ -10,9 +10,8 @@ from shared.access.apps.mongo import durable
 from shared.access.apps.notices import registered
 from shared.access.apps.schema import APPS
 from shared.mongo.errors import translated
+from shared.mongo.limits import QUERY_MS
 from shared.runtime.protocols import Document
-
-_QUERY_MS = 5_000
 
 
 class Recipients:
@@ -29,7 +28,7 @@ class Recipients:
         granted = set(applications_in(consent))
         wanted = {"_id": {"$in": sorted(ever | granted)}, "tenant": tenant}
         with translated():
-            found = durable(self._database, APPS).find(wanted, {"name": 1}, max_time_ms=_QUERY_MS)
+            found = durable(self._database, APPS).find(wanted, {"name": 1}, max_time_ms=QUERY_MS)
             names = {each["_id"]: each["name"] for each in found}
         return [
             {"app": app, "name": names.get(app), "granted": app in granted} for app in sorted(ever | names.keys())

@@ -20,9 +20,10 @@ from shared.contracts.topics import INPUTS
 from shared.erasure.ledger import Ledger
 from shared.kafka.python_client.watch import KafkaProbe
 from shared.observability.worker_revisions import WorkerRevisions
+from shared.runtime.clock import now
 from shared.runtime.periodic import Periodic
 from shared.runtime.tuning import tune_gc
-from shared.service.composition import Prepared, Service, now
+from shared.service.composition import Prepared, Service
 from shared.service.launch import launch
 from shared.settings import Settings, servers_of
 from shared.sinks.store import SinkStore

@@ -13,24 +13,21 @@ from shared.contracts.changes import read_change
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.topics import CHANGES, Topics
 from shared.runtime.protocols import Answer, Ask, Document, Outcome, Record
+from shared.runtime.relation_changes import ReadsChanges
 from shared.runtime.sequence_numbers import NUMBER, ORIGIN
 
 _CONTENT_TYPE = "application/cloudevents+json"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class RabbitProjection:
+class RabbitProjection(ReadsChanges):
     """The three change topics; its effects are messages."""
 
     name = "rabbitmq"
     version = 1
-    numbered = True
 
     def __init__(self, topics: Topics) -> None:
         self.topics: tuple[str, ...] = tuple(topics.name(short) for short in CHANGES.values())
-
-    def weight(self, record: Record) -> int:  # noqa: ARG002
-        return 1
 
     def decode(self, record: Record) -> Document:
         """The change in a record: a CloudEvent, in JSON. Raises InvalidEvent."""

@@ -44,7 +44,7 @@ class CorrectionPublisher:
         self._live, self._target = live, target
 
     def __call__(self, hand_over: Handover, marks: Mapping[str, Progress]) -> dict[str, list[Message]]:
-        """By ``topic/partition`` of the events, numbered after the last change of each."""
+        """Makes the corrections, by ``topic/partition`` of the events, numbered after the last change of each."""
         old = rows(self._database, _FACTS, self._live)
         new = rows(self._database, _FACTS, self._target)
         return corrections(differing_facts(old, new), hand_over, marks, self._topics)

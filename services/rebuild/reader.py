@@ -1,6 +1,5 @@
 """A throttled reader: never past the live version, and no faster than allowed."""
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
@@ -20,8 +19,8 @@ class ThrottledReader:
         self,
         reader: Reader,
         bounds: Callable[[], Mapping[str, int]],
-        rate: float | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        rate: float | None,
+        clock: Callable[[], float],
     ) -> None:
         self._reader = reader
         self._bounds = bounds

@@ -17,7 +17,7 @@ from shared.mongo.store import connect, prepare
 from shared.runtime.protocols import Document
 from shared.service.launch import read_settings
 from shared.settings import Settings, cassandra_of, mongo_of, postgres_of
-from shared.sinks.restored import replay_problems
+from shared.sinks.restored import check_restored
 from shared.versions.live import LiveNames
 from shared.versions.mongo_registry import MongoRegistry
 
@@ -94,9 +94,8 @@ def rebuild_sink(sink: str, as_json: bool) -> int:
     with connect(mongo_of(settings)) as client, stopping() as stop:
         database = client[settings.database]
         try:
-            if waiting := replay_problems(database, MongoRegistry(database, "relations")):
-                # Its documents would be older than what the sink has taken, and would stay in the rows.
-                raise Unavailable("; ".join(waiting))
+            # Its documents would be older than what the sink has taken, and would stay in the rows.
+            check_restored(database, MongoRegistry(database, "relations"))
             with _SINKS[sink](settings, database, report, stop.is_set) as rebuild:
                 record_act(settings, "rebuild.sink", {"sink": sink})
                 done = rebuild.run()

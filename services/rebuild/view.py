@@ -166,7 +166,7 @@ class Meter:
 
 
 def difference_dict(found: Difference) -> dict[str, Any]:
-    """For JSON."""
+    """The difference, for JSON."""
     return {
         "projection": found.projection,
         "live": found.live,
@@ -194,7 +194,7 @@ def difference_dict(found: Difference) -> dict[str, Any]:
 
 
 def show_difference(found: Difference, console: Console) -> None:
-    """For a terminal: the counts, then examples with the fields that differ."""
+    """Shows a difference in a terminal: the counts, then examples with the fields that differ."""
     live, other = f"version {found.live}", f"version {found.other}"
     table = Table("Collection", "Compared", f"Only in {live}", f"Only in {other}", "Different")
     for name, c in found.collections.items():

@@ -15,7 +15,8 @@ from shared.cassandra.address import parse
 from shared.cassandra.lists import RelationshipLists
 from shared.cassandra.store import CassandraTables
 from shared.measures.computing import here
-from shared.service.composition import Service, now
+from shared.runtime.clock import now
+from shared.service.composition import Service
 from shared.service.launch import launch
 from shared.settings import Settings, cassandra_of, servers_of
 from shared.vault.lost import LostKeys

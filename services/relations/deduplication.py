@@ -42,7 +42,7 @@ def drop_known(
     trusted: Callable[[Document], bool],
     most_ahead: timedelta,
     *,
-    facts_only: bool = False,
+    facts_only: bool,
 ) -> Generator[Ask, Answer, Sequence[Record]]:
     """The records of facts without those that are certainly stored already, by comparison with ``trusted`` facts.
 

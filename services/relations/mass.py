@@ -41,7 +41,8 @@ class Mass:
         self.number += number << (exponent - self.exponent)
 
     def score(self) -> float:
-        """As ``Strength.score``: log2 of the strength as of the landmark. Minus infinity for none."""
+        """The score, as ``Strength.score`` has it: log2 of the strength as of the landmark. Minus infinity for
+        none."""
         self._reduce()
         return math.log2(self.number) + self.exponent if self.number > 0 else -math.inf
 

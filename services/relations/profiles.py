@@ -27,10 +27,10 @@ def project_profiles(
     *,
     collection: str,
     change_topic: str,
-    erasure: ErasureMessages | None = None,
+    erasure: ErasureMessages,
 ) -> Generator[Ask, Answer, Outcome]:
     """Fold a slice of consumer events, or of provider events, into ``collection``. ``erasure`` makes the messages
-    that pass an erasure on; without it, an erasure only affects the profile."""
+    that pass an erasure on."""
     ids = [document_id(event.tenant, subject_id(event)) for _, event in items]
     others = {other for _, event in items if isinstance(event, ConsumerErased) for other in other_ids(event)}
     stored: dict[str, Document] = (yield Get({collection: {*ids, *others}}))[collection]
@@ -40,7 +40,7 @@ def project_profiles(
     for (record, event), id in zip(items, ids, strict=True):
         old = profiles.get(id)
         new = _fold(collection, id, event, old)
-        if isinstance(event, ConsumerErased) and erasure is not None:
+        if isinstance(event, ConsumerErased):
             erasures.append(event)
             outcome.messages += erasure.messages(event, new["erased"])
         if new is old:

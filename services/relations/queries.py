@@ -222,7 +222,7 @@ class Queries:
     def _list(
         self, tenant: str, side: str, id: str, limit: int, after: tuple[float, str] | None
     ) -> list[Document]:
-        """As ``shared.cassandra.lists.RelationshipLists.page``."""
+        """Reads a page as ``shared.cassandra.lists.RelationshipLists.page``."""
         wanted: Document = {"tenant": tenant, side: id}
         if after is not None:
             wanted["$or"] = [{"score": {"$lt": after[0]}}, {"score": after[0], "_id": {"$gt": after[1]}}]

@@ -8,7 +8,7 @@ from shared.runtime.protocols import Document
 
 
 class RemainingFacts:
-    """Those of ``ids`` that begin with one of ``prefixes``, which end with the colon before the relation.
+    """Holds those of ``ids`` that begin with one of ``prefixes``, which end with the colon before the relation.
 
     ``facts`` holds the ones that exist (None or absent: gone) and changes during the fold; ``add`` reports each
     new fact. The cost of a fact does not depend on how many consumers the slice erases, or how often.

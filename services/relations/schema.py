@@ -1,19 +1,15 @@
 """The collections of the relations service: validators, indexes, guards. Data."""
 
-from typing import Any
-
 from services.relations.fact_erasure import ERASED
 from services.relations.profile_erasure import ERASURES
 from services.relations.wide import CELLS
+from shared.contracts.bson_types import DATE, STRING, WHOLE
 from shared.contracts.collections import Collections, CollectionSpec, object_schema
 from shared.contracts.fact_fields import VALIDATORS
 from shared.erasure.records import KEYS, KEYS_SPEC
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.runtime.dead_letters import SPEC
 
-STRING: dict[str, Any] = {"bsonType": "string"}
-DATE: dict[str, Any] = {"bsonType": "date"}
-WHOLE: dict[str, Any] = {"bsonType": ["int", "long"]}
 _VERSION = {"time": WHOLE, "sequence": STRING, "source": STRING, "id": STRING}
 VERSION = {
     "bsonType": "object",

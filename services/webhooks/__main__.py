@@ -18,8 +18,9 @@ from services.webhooks.receipts.dispatcher import ReceiptDispatcher
 from services.webhooks.schema import BESIDE, COLLECTIONS
 from shared.access.apps.mongo import MongoApps
 from shared.erasure.ledger import Ledger
+from shared.runtime.clock import now
 from shared.runtime.worker import owner_name
-from shared.service.composition import Prepared, Service, now
+from shared.service.composition import Prepared, Service
 from shared.service.launch import launch
 from shared.settings import Settings, portal_origins, servers_of
 from shared.vault.open import key_problems

@@ -1,6 +1,6 @@
 """Records the acts of a command in the audit."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from pymongo.database import Database
@@ -29,11 +29,13 @@ class Acts:
         action: str,
         subject: Mapping[str, str],
         details: Mapping[str, str | int] | None = None,
+        fields: Sequence[str] = (),
     ) -> None:
-        """Record an act on a tenant, or on the INSTALLATION. Raises Unavailable when it cannot be stored, and
-        ConfigurationError without the key that the entries before it have."""
+        """Record an act on a tenant, or on the INSTALLATION. ``fields`` are the personal ones that it shows.
+        Raises Unavailable when it cannot be stored, and ConfigurationError without the key that the entries before
+        it have."""
         self._check(tenant)
-        self._audit.record(Act(tenant, self._who, "command", action, subject, (), details or {}))
+        self._audit.record(Act(tenant, self._who, "command", action, subject, tuple(fields), details or {}))
 
 
 @contextmanager
@@ -45,9 +47,15 @@ def recorder(settings: Settings, database: Database[Document]) -> Iterator[Acts]
         audit.close()
 
 
-def record_act(settings: Settings, action: str, subject: Mapping[str, str], tenant: str = INSTALLATION) -> None:
+def record_act(
+    settings: Settings,
+    action: str,
+    subject: Mapping[str, str],
+    tenant: str = INSTALLATION,
+    fields: Sequence[str] = (),
+) -> None:
     """Record one act before it is done. When it raises Unavailable or
     ConfigurationError, the act must not be done."""
     assert settings.mongo is not None
     with connect(settings.mongo) as client, recorder(settings, client[settings.database]) as acts:
-        acts.record(tenant, action, subject)
+        acts.record(tenant, action, subject, fields=fields)

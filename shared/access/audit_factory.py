@@ -1,7 +1,6 @@
 """Builds the audit from the settings: for services, and for commands that change stored data."""
 
 import getpass
-from datetime import UTC, datetime
 
 from pymongo.database import Database
 
@@ -11,6 +10,7 @@ from shared.access.audit_mongo import MongoAuditLog
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import AUDIT, Topics
 from shared.kafka.clients import open_publisher
+from shared.runtime.clock import now
 from shared.runtime.protocols import Document
 from shared.settings import Settings
 
@@ -23,7 +23,7 @@ NO_KEY = (
 def open_audit(settings: Settings, database: Database[Document]) -> Recorder:
     """The audit in MongoDB, and, if Kafka's address is set, also in the topic. The caller closes it."""
     witness = None if settings.kafka is None else open_witness(settings)
-    return Recorder(MongoAuditLog(database), lambda: datetime.now(UTC), audit_key(settings), witness)
+    return Recorder(MongoAuditLog(database), now, audit_key(settings), witness)
 
 
 def open_witness(settings: Settings) -> TopicWitness:

@@ -17,16 +17,16 @@ log = logging.getLogger(__name__)
 _WAITING = 100_000
 _RETRY_SECONDS = 1.0
 _BATCH = 500
+_CLOSE_SECONDS = 5.0
 
 
 class TopicWitness:
     """A Witness. While Kafka is unavailable, entries wait in memory. If the process dies meanwhile, they are in
     MongoDB only. That leaves no gap in the proof: the hash of a later entry covers all entries before it."""
 
-    def __init__(self, open: Callable[[], Publisher], topic: str, close_seconds: float = 5.0) -> None:
+    def __init__(self, open: Callable[[], Publisher], topic: str) -> None:
         self._open = open
         self._topic = topic
-        self._close_seconds = close_seconds
         self._waiting: collections.deque[Entry] = collections.deque()
         self._something = threading.Event()
         self._closing = threading.Event()
@@ -42,7 +42,7 @@ class TopicWitness:
         """Publish the waiting entries, for a few seconds at most."""
         self._closing.set()
         self._something.set()
-        self._thread.join(self._close_seconds)
+        self._thread.join(_CLOSE_SECONDS)
 
     def _work(self) -> None:
         publisher: Publisher | None = None
@@ -51,7 +51,7 @@ class TopicWitness:
             while True:
                 self._something.wait()
                 if self._closing.is_set():
-                    end = end or time.monotonic() + self._close_seconds
+                    end = end or time.monotonic() + _CLOSE_SECONDS
                 if not self._waiting:
                     if end is not None:
                         return

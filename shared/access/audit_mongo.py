@@ -10,12 +10,11 @@ from pymongo.read_concern import ReadConcern
 
 from shared.access.chain import FIRST, Entry, is_keyed
 from shared.mongo.concerns import DURABLE
-from shared.mongo.errors import translated
+from shared.mongo.errors import only_duplicates, translated
 from shared.mongo.limits import STREAM_MS
 from shared.runtime.protocols import Document
 
 COLLECTION = "audit"
-_DUPLICATE_KEY = 11000
 
 
 class MongoAuditLog:
@@ -61,10 +60,8 @@ class MongoAuditLog:
         try:
             return list(self._entries.insert_many(documents, ordered=True).inserted_ids)
         except BulkWriteError as error:
-            problems = error.details.get("writeErrors", [])
-            taken = bool(problems) and all(problem["code"] == _DUPLICATE_KEY for problem in problems)
             # Entries may be built upon only once a majority has the ones before.
-            if taken and not error.details.get("writeConcernErrors"):
+            if only_duplicates(error) and not error.details.get("writeConcernErrors"):
                 raise _Taken(error.details["nInserted"]) from None
             raise
 

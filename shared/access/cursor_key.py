@@ -4,7 +4,6 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
 
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, OperationFailure
@@ -40,14 +39,13 @@ class MongoCursorKey:
     """A CursorKey that the first process creates. It protects no stored data, so it is stored in plain text, and
     an installation without master keys has one, too. A deleted key is replaced; cursors of before then end."""
 
-    def __init__(self, database: Database[Document], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, database: Database[Document]) -> None:
         # A key that is lost in a failover would end the cursors that it has made.
         self._keys = database.get_collection(
             COLLECTION,
             write_concern=DURABLE,
             read_concern=ReadConcern("majority"),
         )
-        self._clock = clock
         self._lock = threading.Lock()
         self._known: tuple[bytes, float] | None = None
 
@@ -58,7 +56,7 @@ class MongoCursorKey:
     def renewed(self) -> bytes:
         with self._lock:
             known = self._known
-            if known is not None and self._clock() - known[1] < _AGAIN_SECONDS:
+            if known is not None and time.monotonic() - known[1] < _AGAIN_SECONDS:
                 return known[0]
         return self._read()
 
@@ -82,5 +80,5 @@ class MongoCursorKey:
                 except DuplicateKeyError:  # another process was first
                     found = self._keys.find_one({"_id": "1"}) or found
             key = bytes(found["key"])
-            self._known = (key, self._clock())
+            self._known = (key, time.monotonic())
             return key

@@ -91,7 +91,7 @@ class _Share:
 
 
 class EventDays:
-    """For one event loop at a time."""
+    """Counts the events of a day. Works in one event loop at a time."""
 
     def __init__(self, counts: Counts, now: Callable[[], datetime]) -> None:
         self._counts, self._now = counts, now

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
 from pymongo.database import Database
 
@@ -21,6 +20,7 @@ from shared.access.oidc import Tokens, Trust
 from shared.access.quota import Quotas, Rates
 from shared.contracts.errors import ConfigurationError
 from shared.http.limits import Limits
+from shared.runtime.clock import now
 from shared.runtime.protocols import Document
 from shared.settings import Settings
 
@@ -41,7 +41,7 @@ def open_access(settings: Settings, database: Database[Document] | None) -> Iter
     audit = open_audit(settings, database)
     try:
         yield Access(
-            KeyLookup(MongoKeys(database), uses=UseRecorder(MongoKeyUses(database), lambda: datetime.now(UTC))),
+            KeyLookup(MongoKeys(database), uses=UseRecorder(MongoKeyUses(database), now)),
             BearerTokens(
                 AppTokens(MongoApps(database), MongoPublicKeys(database)),
                 None if trust is None else Tokens(trust),
@@ -51,7 +51,7 @@ def open_access(settings: Settings, database: Database[Document] | None) -> Iter
             open_metrics=settings.metrics == "open",
             limits=Limits.of(settings),
             cursor_key=cursor_key,
-            event_days=EventDays(MongoCounts(database), lambda: datetime.now(UTC)),
+            event_days=EventDays(MongoCounts(database), now),
         )
     finally:
         audit.close()

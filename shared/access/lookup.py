@@ -3,18 +3,15 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import datetime
 
 from shared.access.fresh import FRESH_SECONDS, STALE_SECONDS, FreshReads
 from shared.access.key_uses import UseRecorder
 from shared.access.keys import KeyStore, matches, prefix_of
 from shared.http.caller import Caller, unauthorized
+from shared.runtime import clock as clocks
 
 __all__ = ["FRESH_SECONDS", "STALE_SECONDS", "KeyLookup"]
-
-
-def _utc() -> datetime:
-    return datetime.now(UTC)
 
 
 class KeyLookup:
@@ -24,14 +21,13 @@ class KeyLookup:
         self,
         store: KeyStore,
         clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], datetime] = _utc,
+        now: Callable[[], datetime] = clocks.now,
         fresh_seconds: float = FRESH_SECONDS,
-        stale_seconds: float = STALE_SECONDS,
         uses: UseRecorder | None = None,
     ) -> None:
         self._uses = uses
         self._now = now
-        self._keys = FreshReads(store.find, "the API keys", "keys", clock, fresh_seconds, stale_seconds)
+        self._keys = FreshReads(store.find, "the API keys", "keys", clock, fresh_seconds, STALE_SECONDS)
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="key-uses")
 
     async def caller(self, text: str) -> Caller:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from joserfc import jwt
-from joserfc.errors import InvalidKeyIdError, JoseError
+from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
 from joserfc.jwk import Key, KeySet, import_key
 from pydantic import TypeAdapter, ValidationError
 
@@ -28,6 +28,8 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 #: Keys are read again after this many seconds, and for an unknown key id at most once every REFETCH_SECONDS.
 KEYS_SECONDS = 3600.0
 REFETCH_SECONDS = 30.0
+#: While the issuer's keys cannot be read, those that were read last are used for so long.
+GRACE_SECONDS = 86_400.0
 #: The tolerated difference between the issuer's clock and this one.
 LEEWAY_SECONDS = 30
 _PAUSE_SECONDS = 2.0
@@ -111,14 +113,17 @@ class Tokens:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="issuer")
 
     async def caller(self, token: str) -> Caller:
-        """Raises Denied (401, 403), and Unavailable until the issuer's keys have been read once."""
+        """Raises Denied (401, 403), and Unavailable until the issuer's keys have been read once, and where they
+        cannot be read for GRACE_SECONDS."""
         if len(token) > _MAX_TOKEN:
             raise unauthorized("the token is too long")
         try:
             keys = await self._current()
             try:
                 claims = self._checked(token, keys)
-            except InvalidKeyIdError:
+            # A token need not name its key, whose signature is then wrong after a rotation. The time between two
+            # readings bounds what strangers can cause.
+            except (InvalidKeyIdError, BadSignatureError):
                 claims = self._checked(token, await self._current(again=True))
         except (JoseError, ValueError, TypeError, KeyError, RecursionError) as error:
             # joserfc's own messages, which do not quote the token.
@@ -161,7 +166,7 @@ class Tokens:
         async with self._lock:
             since = self._clock() - self._tried_at
             if self._keys is not None and since < REFETCH_SECONDS:
-                return self._keys
+                return self._known()
             if self._keys is None and since < _PAUSE_SECONDS:
                 raise Unavailable("the issuer's keys could not be read a moment ago")
             self._tried_at = self._clock()
@@ -171,12 +176,22 @@ class Tokens:
             except Unavailable:
                 if self._keys is None:
                     raise
-                return self._keys
-            if (keys := key_set(found)) is not None:
+                return self._known()
+            keys = key_set(found)
+            if keys is None and self._keys is not None and found.get("keys") == []:
+                # All keys are withdrawn.
+                keys = KeySet([])
+            if keys is not None:
                 self._keys, self._read_at = keys, self._clock()
             elif self._keys is None:
                 raise Unavailable("the issuer publishes no key that signatures can be checked with")
+        return self._known()
+
+    def _known(self) -> KeySet:
+        """The keys that were read last. Raises Unavailable when that is too long ago: one may be withdrawn."""
         assert self._keys is not None
+        if self._clock() - self._read_at >= GRACE_SECONDS:
+            raise Unavailable("the issuer's keys could not be read for a day")
         return self._keys
 
 

@@ -8,7 +8,7 @@ from shared.http.limits import Limits
 from shared.http.processor import Processor
 
 
-def pools_of(limits: Limits, processor: Processor | None = None) -> dict[Cost, FairPool]:
+def pools_of(limits: Limits, processor: Processor | None) -> dict[Cost, FairPool]:
     """Threads for work of each cost. No work waits for work of another cost; all share ``processor``."""
     heavy, waiting = limits.heavy_threads, limits.heavy_waiting
     # One of the usual four: a second query of a tenant would slow down the others more than it helps the first.

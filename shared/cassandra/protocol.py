@@ -38,7 +38,7 @@ class Tables(Protocol):
         """The rows of a partition, by clustering."""
 
     def some(self, table: str, wanted: Mapping[Key, Collection[str]]) -> list[Found]:
-        """Of partitions, the rows with these values in the first clustering column, in any order."""
+        """The rows of partitions with these values in the first clustering column, in any order."""
 
     def entries(self, partitions: Iterable[Key], after: tuple[float, str] | None, limit: int) -> list[list[Entry]]:
         """Per partition of the order by score, at most ``limit`` entries after a place: the highest score first,

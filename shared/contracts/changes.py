@@ -79,20 +79,18 @@ class RelationChange(_Open):
     data: RelationChangeData
 
 
-def decode_change(raw: bytes) -> RelationChange:
-    """Parse the change in ``raw`` (JSON). Raises InvalidEvent."""
+def decode_change(raw: bytes | None) -> RelationChange:
+    """Parse the change in ``raw`` (JSON), the value of a message. Raises InvalidEvent."""
     try:
-        return RelationChange.model_validate_json(raw)
+        return RelationChange.model_validate_json(value_of(raw))
     except ValidationError as error:
         raise explain(error) from None
 
 
 def read_change(raw: bytes | None) -> dict[str, Any]:
     """The change in ``raw``, of any change topic: a CloudEvent, in JSON, as it is. Raises InvalidEvent."""
-    if raw is None:
-        raise InvalidEvent("not_json", "the message has no value")
     try:
-        change = orjson.loads(raw)
+        change = orjson.loads(value_of(raw))
     except orjson.JSONDecodeError:
         raise InvalidEvent("not_json", "is not JSON") from None
     if not isinstance(change, dict) or not isinstance(change.get("data"), dict):
@@ -103,6 +101,13 @@ def read_change(raw: bytes | None) -> dict[str, Any]:
     if not _is_time(change["time"]):
         raise InvalidEvent("invalid", "is not a time with an offset, from 1970 on", "time")
     return change
+
+
+def value_of(raw: bytes | None) -> bytes:
+    """The value of a message that must have one. Raises InvalidEvent."""
+    if raw is None:
+        raise InvalidEvent("not_json", "the message has no value")
+    return raw
 
 
 def _is_time(text: str) -> bool:

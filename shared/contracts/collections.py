@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.contracts.bson_types import STRING
+
 
 @dataclass(frozen=True, slots=True)
 class CollectionSpec:
@@ -42,6 +44,6 @@ def object_schema(required: Mapping[str, Any], optional: Mapping[str, Any] | Non
     return {
         "bsonType": "object",
         "required": ["_id", *required],
-        "properties": {"_id": {"bsonType": "string"}, **required, **(optional or {})},
+        "properties": {"_id": STRING, **required, **(optional or {})},
         "additionalProperties": False,
     }

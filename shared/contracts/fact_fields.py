@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from shared.contracts.bson_types import DATE, STRING, WHOLE
+
 #: The type of an export column: ``choice`` is a text with few different values, ``json`` a map as JSON text.
 ColumnType = Literal["text", "choice", "integer", "time", "json"]
-
-_STRING: Mapping[str, Any] = {"bsonType": "string"}
-_WHOLE: Mapping[str, Any] = {"bsonType": ["int", "long"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +34,20 @@ class FactField:
 
 #: In the order of stored documents.
 FACT_FIELDS = (
-    FactField("provider_id", "With whom.", _STRING, "text", stated=False),
-    FactField("kind", "purchase, review, view …", _STRING, "choice", stated=False),
+    FactField("provider_id", "With whom.", STRING, "text", stated=False),
+    FactField("kind", "purchase, review, view …", STRING, "choice", stated=False),
     # ``occurred_at`` of the event, otherwise its time, in milliseconds.
-    FactField("time", "When it happened.", {"bsonType": "date"}, "time", stated=False),
-    FactField("amount", "Money in minor units (cents); below zero it is a refund.", _WHOLE, "integer"),
-    FactField("currency", "ISO 4217.", _STRING, "choice"),
-    FactField("rating", "On the upstream's own scale, 0 to 100.", _WHOLE, "integer"),
-    FactField("text", "Free text of the consumer.", _STRING, "text", published=False, personal=True),
+    FactField("time", "When it happened.", DATE, "time", stated=False),
+    FactField("amount", "Money in minor units (cents); below zero it is a refund.", WHOLE, "integer"),
+    FactField("currency", "ISO 4217.", STRING, "choice"),
+    FactField("rating", "On the upstream's own scale, 0 to 100.", WHOLE, "integer"),
+    FactField("text", "Free text of the consumer.", STRING, "text", published=False, personal=True),
     FactField("traits", "What else the upstream states of it.", {"bsonType": "object"}, "json"),
     # Of a retraction: its tombstone is never shown.
     FactField(
         "reason",
         "Why it was retracted.",
-        _STRING,
+        STRING,
         None,
         published=False,
         personal=True,

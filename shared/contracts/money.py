@@ -115,13 +115,14 @@ PUSHED: Mapping[str, Any] = {
 
 
 def facts_in(currency: str) -> dict[str, Any]:
-    """For MongoDB's pipelines: the number of facts of a partial sum with this currency."""
+    """An expression of MongoDB's pipelines: the number of facts of a partial sum with this currency."""
     number = {"$ifNull": [f"${AMOUNT_COUNT}.{currency}", "$count"]}
     return {"$cond": [{"$gt": [f"${AMOUNT}.{currency}", None]}, number, 0]}
 
 
 def facts_with_money() -> dict[str, Any]:
-    """For MongoDB's pipelines: the number of facts of a partial sum with an amount in any currency."""
+    """An expression of MongoDB's pipelines: the number of facts of a partial sum with an amount in any
+    currency."""
     amounts = {"$objectToArray": {"$ifNull": [f"${AMOUNT}", {}]}}
     counts = {"$objectToArray": {"$ifNull": [f"${AMOUNT_COUNT}", {}]}}
     implied = {"$multiply": ["$count", {"$subtract": [{"$size": amounts}, {"$size": counts}]}]}

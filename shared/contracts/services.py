@@ -167,5 +167,3 @@ CONNECTORS: Mapping[str, ServiceSpec] = {name: spec for name, spec in SERVICES.i
 #: Services with a projection, which have workers, lag and versions.
 PROJECTIONS: Mapping[str, ServiceSpec] = {name: spec for name, spec in SERVICES.items() if spec.folds}
 CORE_PROJECTIONS: Mapping[str, ServiceSpec] = {name: spec for name, spec in CORE.items() if spec.folds}
-#: Projections whose documents a rebuild makes anew. What webhooks have sent cannot be unsent.
-REBUILT: Mapping[str, ServiceSpec] = {name: spec for name, spec in PROJECTIONS.items() if spec.rebuilds}

@@ -79,7 +79,7 @@ def check_json(raw: bytes, field: str | None = None) -> None:
         raise not_json(error, field) from None
 
 
-def not_json(error: ValueError | RecursionError, field: str | None = None) -> InvalidEvent:
+def not_json(error: ValueError | RecursionError, field: str | None) -> InvalidEvent:
     """Convert an error of msgspec to an InvalidEvent."""
     if isinstance(error, RecursionError):
         return InvalidEvent("not_json", "is nested too deeply", field)

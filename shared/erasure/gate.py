@@ -24,7 +24,7 @@ from shared.contracts.spelling import other_spellings
 from shared.contracts.topics import Topics
 from shared.erasure.records import KEYS, LedgerEntry, Mode, stronger_mode
 from shared.mongo.concerns import DURABLE
-from shared.mongo.errors import translated
+from shared.mongo.errors import only_duplicates, translated
 from shared.mongo.restores import restore_problems
 from shared.mongo.store import beginning_with
 from shared.runtime.protocols import Document, Message, Publisher
@@ -36,7 +36,6 @@ _PATIENCE_SECONDS = 2.0
 _BATCH = 5_000
 #: How many ranges of ids one query covers.
 _RANGES = 200
-_DUPLICATE_KEY = 11000
 
 
 class ErasureGate(ReadinessGate):
@@ -58,7 +57,7 @@ class ErasureGate(ReadinessGate):
         self._left: Sequence[LedgerEntry] | None = None
 
     def check(self) -> None:
-        """For workers: raises Unavailable until every destroyed key is destroyed again."""
+        """Lets workers wait: raises Unavailable until every destroyed key is destroyed again."""
         if not self._keys_gone.wait(_PATIENCE_SECONDS):
             raise Unavailable("the ledger of erasures has not been read yet")
 
@@ -153,7 +152,7 @@ def check_destroyed(database: Database[Document], ids: Sequence[str]) -> None:
 
 
 def existing(database: Database[Document], ids: Sequence[str]) -> Iterator[str]:
-    """Those of these keys that are there, destroyed or not. Raises Unavailable."""
+    """Finds those of these keys that are there, destroyed or not. Raises Unavailable."""
     for batch in _batches(ids):
         with translated():
             yield from [each["_id"] for each in database[KEYS].find({"_id": {"$in": batch}}, {"_id": 1})]
@@ -175,7 +174,7 @@ def destroy(database: Database[Document], ids: Sequence[str]) -> int:
                 keys.bulk_write(writes, ordered=False)
             except BulkWriteError as error:
                 # Another process made or destroyed it at the same moment. Check it again.
-                if {each["code"] for each in error.details.get("writeErrors", ())} != {_DUPLICATE_KEY}:
+                if not only_duplicates(error):
                     raise
                 raise Unavailable("keys are being made at the same time") from error
             done += len(left)

@@ -37,7 +37,7 @@ class Limits:
     @classmethod
     @cache
     def usual(cls) -> Self:
-        """Those of a process without settings of its own."""
+        """The limits of a process without settings of its own."""
         return cls._made({name: field.default for name, field in Settings.model_fields.items()})
 
     @classmethod

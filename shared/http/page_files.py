@@ -24,7 +24,7 @@ def load(package: str) -> dict[str, File]:
     return {name: file(name, part.read_bytes()) for name, part in (*_walk(shared, ""), *_walk(own, ""))}
 
 
-def add_files(app: FastAPI, path: str, loaded: dict[str, File], apis: Iterable[str] = ()) -> None:
+def add_files(app: FastAPI, path: str, loaded: dict[str, File], apis: Iterable[str]) -> None:
     """Serve the files below ``path``, such as ``/dashboard``. ``apis`` are the URLs of other APIs that their
     scripts ask. The page holds no data; what it asks for, it asks for with the reader's credential."""
     policy = _POLICY.format(origins="".join(f" {_origin(url)}" for url in dict.fromkeys(apis)))

@@ -79,7 +79,7 @@ async def _left(request: Request) -> None:
         pass
 
 
-def off_the_loop(endpoint: Callable[..., Any], model: Callable[[], Any] = lambda: None) -> Callable[..., Any]:
+def off_the_loop(endpoint: Callable[..., Any], model: Callable[[], Any]) -> Callable[..., Any]:
     """A route's function as a coroutine function. FastAPI would run a plain function in a pool that all tenants
     share without turns, and write an answer of the route's ``model`` as JSON on the event loop."""
     if inspect.iscoroutinefunction(endpoint):

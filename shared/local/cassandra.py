@@ -72,7 +72,7 @@ class CassandraServer:
 
     @property
     def address(self) -> str:
-        """For KITH_CASSANDRA."""
+        """The value of KITH_CASSANDRA."""
         login = f"{quote(self.login[0])}:{quote(self.login[1])}@" if self.login else ""
         return f"cassandra://{login}127.0.0.1:{self.port}/kith?datacenter={DATACENTER}"
 

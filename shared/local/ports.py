@@ -9,8 +9,8 @@ from shared.local.processes import is_free
 
 
 def taken(wanted: Mapping[str, int]) -> dict[str, str]:
-    """Of the wanted ports by name those in use, each with what is known of its holder, as in ``python (pid 12)``.
-    Port 0 is any."""
+    """Finds those of the wanted ports, by name, that are in use, each with what is known of its holder, as in
+    ``python (pid 12)``. Port 0 is any."""
     return {name: holder_of(port) for name, port in wanted.items() if port and not is_free(port)}
 
 

@@ -142,7 +142,7 @@ class RabbitServer:
 
     @property
     def address(self) -> SecretStr:
-        """As KITH_AMQP takes it."""
+        """The address, as KITH_AMQP takes it."""
         return SecretStr(self.uri)
 
 

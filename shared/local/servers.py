@@ -18,7 +18,7 @@ from shared.local.temporary import temporary_folder
 BOTH = frozenset({"kafka", "mongo"})
 
 
-def server_ports(base: int, only: Collection[str] = BOTH) -> dict[str, int]:
+def server_ports(base: int, only: Collection[str]) -> dict[str, int]:
     """The ports from ``base`` upwards, by what listens on them."""
     ports = {"Kafka": base, "Kafka's controller": base + 1} if "kafka" in only else {}
     return {**ports, "MongoDB": base + 2} if "mongo" in only else ports

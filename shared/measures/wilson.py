@@ -2,11 +2,11 @@
 
 import math
 
-#: The two-sided normal quantile of 95 % confidence.
-Z = 1.959963984540054
+#: z, the two-sided normal quantile of 95 % confidence.
+_Z = 1.959963984540054
 
 
-def wilson(successes: float, trials: float, z: float = Z) -> tuple[float, float]:
+def wilson(successes: float, trials: float) -> tuple[float, float]:
     """The bounds of a proportion, from 0 to 1; (0, 1) of no trials.
 
         (p + z²/2n ± z √(p(1 − p)/n + z²/4n²)) / (1 + z²/n),  p = successes / n
@@ -17,7 +17,7 @@ def wilson(successes: float, trials: float, z: float = Z) -> tuple[float, float]
     """
     if trials <= 0:
         return 0.0, 1.0
-    p = successes / trials
+    p, z = successes / trials, _Z
     spread = z * math.sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials))
     centre, scale = p + z * z / (2 * trials), 1 + z * z / trials
     # At 0 and 1 a bound is p itself; rounding must not move it beyond.

@@ -37,7 +37,7 @@ def translated() -> Iterator[None]:
     except DuplicateKeyError as error:
         raise Stale("another process has inserted the same document") from error
     except BulkWriteError as error:
-        codes = {problem["code"] for problem in error.details.get("writeErrors", ())}
+        codes = _codes(error)
         if codes and codes <= {_DUPLICATE_KEY, _WRITE_CONFLICT}:
             raise Stale("another transaction writes the same documents") from error
         if codes == {_TOO_LARGE}:
@@ -59,6 +59,15 @@ def translated() -> Iterator[None]:
         if _is_passing(error):
             raise Unavailable(f"MongoDB: {error}") from error
         raise
+
+
+def only_duplicates(error: BulkWriteError) -> bool:
+    """Whether every refused write was one of a document that is there already."""
+    return _codes(error) == {_DUPLICATE_KEY}
+
+
+def _codes(error: BulkWriteError) -> set[int]:
+    return {problem["code"] for problem in error.details.get("writeErrors", ())}
 
 
 def _is_passing(error: PyMongoError) -> bool:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -143,7 +142,7 @@ class Status:
         ]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON, except that times are still datetimes."""
+        """The status for JSON, except that times are still datetimes."""
         latency = {service: asdict(found) for service, found in self.latency.items()}
         fields = {name: value for name, value in asdict(self).items() if name != "beats"}
         return {"lag": self.lag, "latency": latency, "workers": [asdict(w) for w in self.workers], **fields}
@@ -190,12 +189,29 @@ class StatusReader:
             marked = {
                 each["name"] for each in database.list_collections() if is_incomplete(each.get("options", {}))
             }
-            incomplete = [
+            now = server_time(database)
+        return Status(
+            time=now,
+            partitions=self._partitions(read, live, positions),
+            documents=documents,
+            dead_letters=dead_letters,
+            closed_letters=closed,
+            outbox=outbox,
+            beats=beats,
+            plaintext=_counted(findings, PLAINTEXT),
+            not_in_nfc=_not_in_nfc(findings, live["relations"]),
+            incomplete=[
                 service
                 for service in read
                 if any(collection_of(name, live[service]) in marked for name in PROJECTIONS[service].documents)
-            ]
-            now = server_time(database)
+            ],
+            lost_keys={tenant: count for tenant, count in _counted(findings, KEYS_LOST).items() if count},
+        )
+
+    def _partitions(
+        self, read: Mapping[str, Sequence[str]], live: Mapping[str, int], positions: Mapping[str, Document]
+    ) -> list[PartitionStatus]:
+        """The partitions of each service, with the ends that the logs have now."""
         with reaching_brokers():
             tps = partitions_of(self._consumer, [topic for names in read.values() for topic in names])
             firsts, ends = self._consumer.beginning_offsets(tps), self._consumer.end_offsets(tps)
@@ -218,28 +234,7 @@ class StatusReader:
                         position.get("moved"),
                     )
                 )
-        plaintext = _counted(findings, PLAINTEXT)
-        spelled = _counted(findings, SPELLING)
-        # Those of another version than the live one do no harm.
-        not_in_nfc = {
-            collection: count
-            for name, count in spelled.items()
-            if count and name == collection_of(collection := name.partition("@")[0], live["relations"])
-        }
-        lost_keys = {tenant: count for tenant, count in _counted(findings, KEYS_LOST).items() if count}
-        return Status(
-            now,
-            partitions,
-            documents,
-            dead_letters,
-            closed,
-            outbox,
-            beats,
-            plaintext,
-            not_in_nfc,
-            incomplete,
-            lost_keys,
-        )
+        return partitions
 
     def _at_work(self, positions: Iterable[str], beats: Iterable[Document]) -> dict[str, list[str]]:
         """The topics of each projection that runs here: of a connector only where one has ever worked."""
@@ -271,6 +266,15 @@ def _counted(findings: Mapping[str, int], kind: str) -> dict[str, int]:
     return {id.removeprefix(f"{kind}/"): count for id, count in findings.items() if id.startswith(f"{kind}/")}
 
 
+def _not_in_nfc(findings: Mapping[str, int], live: int) -> dict[str, int]:
+    # Those of another version than the live one do no harm.
+    return {
+        collection: count
+        for name, count in _counted(findings, SPELLING).items()
+        if count and name == collection_of(collection := name.partition("@")[0], live)
+    }
+
+
 def _size(collection: Collection[Document]) -> int:
     """The approximate number of documents. Unlike ``count`` it needs no right to read them."""
     try:
@@ -284,9 +288,3 @@ def _size(collection: Collection[Document]) -> int:
 
 def _rounded(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else round(milliseconds, 1)
-
-
-def read_status(settings: Settings, database: Database[Document]) -> Status:
-    """The status once. Raises Unavailable."""
-    with closing(StatusReader(settings, database)) as reader:
-        return reader.read()

@@ -25,8 +25,8 @@ class WorkerRevisions:
     seconds (its heartbeat, and the next poll). Until then the door accepts events that it cannot fold.
     """
 
-    def __init__(self, database: Database[Document], service: str = "relations") -> None:
-        self._database, self._service = database, service
+    def __init__(self, database: Database[Document]) -> None:
+        self._database = database
         self._lowest = FIRST
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="revisions", daemon=True)
@@ -47,13 +47,13 @@ class WorkerRevisions:
         """Read the heartbeats once. Raises PyMongoError."""
         with pymongo.timeout(_TIMEOUT_SECONDS):
             alive = server_time(self._database) - timedelta(seconds=SILENT_SECONDS)
-            beats = self._database[WORKERS].find({"service": self._service, "at": {"$gte": alive}}, {"schema": 1})
+            beats = self._database[WORKERS].find({"service": "relations", "at": {"$gte": alive}}, {"schema": 1})
             lowest = min((beat.get("schema", FIRST) for beat in beats), default=REVISION)
         if lowest < min(REVISION, self._lowest):
             log.warning(
                 "a worker of an older version is running: events that need schema revision %d are rejected",
                 REVISION,
-                extra={"service": self._service, "revision": lowest},
+                extra={"service": "relations", "revision": lowest},
             )
         self._lowest = lowest
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from shared.contracts.bson_types import DATE, STRING, WHOLE
 from shared.contracts.collections import CollectionSpec, object_schema
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import time_of_record
@@ -34,22 +35,21 @@ _FORMS = {
     "event_id": re.compile(r"[^\0]{0,200}"),
 }
 
-_STRING = {"bsonType": "string"}
-_WHOLE = {"bsonType": ["int", "long"], "minimum": 0}
+_WHOLE = {**WHOLE, "minimum": 0}
 _BYTES_OR_NULL = {"bsonType": ["binData", "null"]}
 
 #: All services share the collection. Each declares it, and writes only letters of its own partitions.
 SPEC = CollectionSpec(
     object_schema(
         required={
-            "service": _STRING,
-            "reason": _STRING,
+            "service": STRING,
+            "reason": STRING,
             "field": {"bsonType": ["string", "null"]},
-            "detail": _STRING,
-            "topic": _STRING,
+            "detail": STRING,
+            "topic": STRING,
             "partition": _WHOLE,
             "offset": _WHOLE,
-            "time": {"bsonType": "date"},
+            "time": DATE,
             "key": _BYTES_OR_NULL,
             "value": _BYTES_OR_NULL,
             "headers": {
@@ -57,31 +57,31 @@ SPEC = CollectionSpec(
                 "items": {
                     "bsonType": "object",
                     "required": ["name", "value"],
-                    "properties": {"name": _STRING, "value": {"bsonType": "binData"}},
+                    "properties": {"name": STRING, "value": {"bsonType": "binData"}},
                     "additionalProperties": False,
                 },
             },
         },
         optional={
-            "tenant": _STRING,
-            "type": _STRING,
-            "event_id": _STRING,
+            "tenant": STRING,
+            "type": STRING,
+            "event_id": STRING,
             # The letter whose replay was rejected again.
-            "replay_of": _STRING,
+            "replay_of": STRING,
             # The size of a record larger than MAX_BYTES. ``key`` and ``value`` then hold their first bytes, and
             # headers are left out. ``sha256`` is of the whole value, in hexadecimal. It is missing where the value
             # is concealed.
             "cut": {
                 "bsonType": "object",
                 "required": ["key_bytes", "value_bytes", "headers"],
-                "properties": {"key_bytes": _WHOLE, "value_bytes": _WHOLE, "headers": _WHOLE, "sha256": _STRING},
+                "properties": {"key_bytes": _WHOLE, "value_bytes": _WHOLE, "headers": _WHOLE, "sha256": STRING},
                 "additionalProperties": False,
             },
             # Set by `kith dead-letters`.
-            "replayed_at": {"bsonType": "date"},
+            "replayed_at": DATE,
             "replays": _WHOLE,
-            "discarded_at": {"bsonType": "date"},
-            "discard_reason": _STRING,
+            "discarded_at": DATE,
+            "discard_reason": STRING,
         },
     ),
     indexes=((("reason", 1), ("time", 1)),),

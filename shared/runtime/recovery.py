@@ -76,7 +76,7 @@ class Recovery:
 
 
 def _named(partitions: Iterable[Partition]) -> str:
-    """As in "kith.consumers/0,2 kith.relations/1"."""
+    """Names partitions as in "kith.consumers/0,2 kith.relations/1"."""
     numbers: dict[str, list[int]] = {}
     for topic, number in sorted(partitions):
         numbers.setdefault(topic, []).append(number)

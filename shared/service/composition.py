@@ -7,7 +7,6 @@ needs beyond this is an argument in its ``__main__``.
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
-from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
@@ -70,11 +69,6 @@ class Closable(Protocol):
 B = TypeVar("B", bound=Background)
 C = TypeVar("C", bound=Closable)
 T = TypeVar("T")
-
-
-def now() -> datetime:
-    """The clock of every service."""
-    return datetime.now(UTC)
 
 
 class Prepared:

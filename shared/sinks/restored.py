@@ -4,15 +4,23 @@ A sink reads the documents that a change names. Relations publish their changes 
 positions of a backup, but with the numbers that they had, so a sink that has taken them would never look again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pymongo.database import Database
 
+from shared.contracts.errors import Unavailable
 from shared.mongo.errors import translated
 from shared.mongo.restores import ENDS, RESTORE_ID, RESTORES
 from shared.runtime.protocols import Document
 from shared.versions.generations import Registry
+
+
+def check_restored(database: Database[Document], relations: Registry, problems: Sequence[str] = ()) -> None:
+    """Raises Unavailable while there are ``problems``, or while relations have not made up for a restore: a sink
+    waits, so that neither erased consumers of a restored MongoDB nor its older documents come into its rows."""
+    if waiting := [*problems, *replay_problems(database, relations)]:
+        raise Unavailable("; ".join(waiting))
 
 
 def replay_problems(database: Database[Document], relations: Registry) -> list[str]:

@@ -59,7 +59,7 @@ def _seen_by(database: Database[Document], name: str) -> dict[str, int] | None:
 
 
 def of_facts(marks: Sequence[Mark]) -> list[Mark]:
-    """Those of the changes of relations."""
+    """The marks of the changes of relations."""
     return [mark for mark in marks if _topic_of(mark) == "relations"]
 
 

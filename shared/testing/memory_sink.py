@@ -38,7 +38,7 @@ class MemoryTables:
 
 
 class TransactionTarget:
-    """As a database with transactions does it: the claim and the progress are stored with the rows."""
+    """Works as a database with transactions does: the claim and the progress are stored with the rows."""
 
     def __init__(self, system: MemoryTables) -> None:
         self._system = system
@@ -66,7 +66,7 @@ class TransactionTarget:
 
 
 class NumberedTarget:
-    """As a database without transactions does it where the last write wins: each claim takes the next number of
+    """Works as a database without transactions does where the last write wins: each claim takes the next number of
     one counter, and a row keeps the write with the highest (claim, write)."""
 
     def __init__(self, system: MemoryTables) -> None:

@@ -14,12 +14,11 @@ from pymongo.read_preferences import ReadPreference
 
 from shared.contracts.errors import Unavailable
 from shared.mongo.concerns import DURABLE
-from shared.mongo.errors import translated
+from shared.mongo.errors import only_duplicates, translated
 from shared.runtime.protocols import Document
 from shared.vault.protocols import DESTROYED, Destroyed, Wrapped, Wrapping
 from shared.vault.schema import DATA_KEYS, WRAPPING_KEYS
 
-_DUPLICATE_KEY = 11000
 #: Ids per query, which must fit into 16 MB.
 _BATCH = 10_000
 #: A server that neither answers nor closes the connection counts as unavailable.
@@ -62,10 +61,9 @@ class MongoKeyStore:
                 except BulkWriteError as error:
                     if error.details.get("writeConcernErrors"):
                         raise Unavailable("MongoDB: the keys are not on a majority of the servers yet") from error
-                    problems = error.details.get("writeErrors", ())
-                    if any(problem["code"] != _DUPLICATE_KEY for problem in problems):
+                    if not only_duplicates(error):
                         raise
-                    taken |= {batch[problem["index"]]["_id"] for problem in problems}
+                    taken |= {batch[problem["index"]]["_id"] for problem in error.details["writeErrors"]}
         return taken
 
     def destroy(self, id: str) -> None:

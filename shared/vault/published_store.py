@@ -144,7 +144,7 @@ class PublishedKeyStore:
             after = page[-1]["_id"]
 
     def _noted(self, ids: Collection[str]) -> list[str]:
-        """Those among ``ids`` that some note names."""
+        """Finds those among ``ids`` that some note names."""
         with translated(), pymongo.timeout(_TIMEOUT_SECONDS):
             notes = self._notes.find({"ids": {"$in": list(ids)}}, {"ids": 1})
             named = {id for note in notes for id in note["ids"]}

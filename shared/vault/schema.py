@@ -1,14 +1,14 @@
 """The vault's collections: validators and indexes. Data."""
 
+from shared.contracts.bson_types import DATE, STRING, WHOLE
 from shared.contracts.collections import Collections, CollectionSpec, object_schema
 
 DATA_KEYS, WRAPPING_KEYS = "data_keys", "wrapping_keys"
 #: Notes of what is to be published to the topic of wrapped keys. They are removed within seconds.
 UNPUBLISHED_KEYS = "unpublished_keys"
 
-_WHOLE = {"bsonType": ["int", "long"], "minimum": 1}
+_WHOLE = {**WHOLE, "minimum": 1}
 _BYTES = {"bsonType": "binData"}
-_DATE = {"bsonType": "date"}
 
 COLLECTIONS: Collections = {
     DATA_KEYS: CollectionSpec(
@@ -18,9 +18,9 @@ COLLECTIONS: Collections = {
             {
                 "wrapped": _BYTES,
                 "wrapping": _WHOLE,
-                "created": _DATE,
+                "created": DATE,
                 "destroyed": {"enum": [True]},
-                "at": _DATE,
+                "at": DATE,
             },
         ),
         indexes=((("wrapping", 1), ("_id", 1)),),
@@ -28,12 +28,12 @@ COLLECTIONS: Collections = {
     ),
     WRAPPING_KEYS: CollectionSpec(
         {
-            **object_schema({"wrapped": _BYTES, "master": {"bsonType": "string"}}, {"created": _DATE}),
+            **object_schema({"wrapped": _BYTES, "master": STRING}, {"created": DATE}),
             "properties": {
                 "_id": _WHOLE,
                 "wrapped": _BYTES,
-                "master": {"bsonType": "string"},
-                "created": _DATE,
+                "master": STRING,
+                "created": DATE,
             },
         }
     ),

@@ -17,6 +17,7 @@ from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
+from shared.contracts.bson_types import DATE, STRING, WHOLE
 from shared.contracts.collections import CollectionSpec, object_schema
 from shared.mongo.errors import translated
 from shared.mongo.store import server_time
@@ -28,14 +29,14 @@ FOLLOWERS = "followers"
 SPEC = CollectionSpec(
     object_schema(
         {
-            "service": {"bsonType": "string"},
-            "at": {"bsonType": "date"},
+            "service": STRING,
+            "at": DATE,
             "seen": {
                 "bsonType": "array",
                 "items": {
                     "bsonType": "object",
                     "required": ["origin", "number"],
-                    "properties": {"origin": {"bsonType": "string"}, "number": {"bsonType": ["int", "long"]}},
+                    "properties": {"origin": STRING, "number": WHOLE},
                     "additionalProperties": False,
                 },
             },
@@ -61,11 +62,10 @@ class FollowerBeat:
         service: str,
         owner: str,
         seen: Callable[[], Mapping[str, int]],
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._beats = database.get_collection(FOLLOWERS, write_concern=WriteConcern("majority", wtimeout=5_000))
-        self._service, self._owner, self._seen, self._clock = service, owner, seen, clock
-        self._written_at = clock() - SILENT_SECONDS
+        self._service, self._owner, self._seen = service, owner, seen
+        self._written_at = time.monotonic() - SILENT_SECONDS
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="follower-beat", daemon=True)
 
@@ -80,13 +80,13 @@ class FollowerBeat:
 
     def problems(self) -> list[str]:
         """Why the process must not answer: an erasure may be complete without it. Empty otherwise."""
-        if self._clock() - self._written_at < SILENT_SECONDS:
+        if time.monotonic() - self._written_at < SILENT_SECONDS:
             return []
         return ["MongoDB has not taken note of this process's progress for too long"]
 
     def beat(self) -> None:
         """Write once. Raises PyMongoError."""
-        at = self._clock()
+        at = time.monotonic()
         seen = [{"origin": origin, "number": number} for origin, number in sorted(self._seen().items())]
         self._beats.update_one(
             {"_id": self._owner},

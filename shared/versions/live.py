@@ -102,18 +102,15 @@ class LiveStore:
 class LiveNames:
     """The names of collections for the live version, for readers. Looked up again every second. Thread-safe."""
 
-    def __init__(
-        self, registry: Registry, seconds: float = 1.0, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, registry: Registry, seconds: float = 1.0) -> None:
         self._registry = registry
         self._seconds = seconds
-        self._clock = clock
         self._known: tuple[float, int] | None = None
 
     @property
     def version(self) -> int:
         """The live version. Raises Unavailable."""
-        known, now = self._known, self._clock()
+        known, now = self._known, time.monotonic()
         if known is None or now - known[0] >= self._seconds:
             self._known = known = (now, self._registry.read().live)
         return known[1]

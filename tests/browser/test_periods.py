@@ -115,6 +115,32 @@ def test_all_time_is_from_the_first_day_of_the_data_until_today(page: Page, site
     expect(page.get_by_label("Period")).to_have_value("30")
 
 
+def test_all_time_of_old_data_ends_with_it(page: Page, site: Site) -> None:
+    """A period has ten years at most. Counted from today they would be empty."""
+    page.clock.set_fixed_time(NOW + timedelta(days=12 * 366))
+    table = left(site.world.events, "default")
+    first, last = (day.date().isoformat() for day in (table["day"].min(), table["day"].max()))
+    page.goto(f"{site.url}/dashboard/?view=overview")
+    page.locator("#nothing").get_by_role("button", name="All time").click()
+    expect(page.locator("#tile-count data")).to_have_attribute("value", str(len(table)))
+    expect(page.get_by_label("From", exact=True)).to_have_value(first)
+    expect(page.get_by_label("To", exact=True)).to_have_value(last)
+    expect(page.locator("#cut")).to_be_hidden()
+
+
+def test_all_time_says_where_it_is_not_all(page: Page, site: Site) -> None:
+    table = left(site.world.events, "default")
+    first = table["day"].min().date()
+    later = NOW + timedelta(days=3_600)
+    page.clock.set_fixed_time(later)
+    from_ = (later - timedelta(days=3_659)).date()
+    assert first < from_ <= table["day"].max().date()
+    page.goto(f"{site.url}/dashboard/?view=overview&period=all")
+    expect(page.locator("#cut")).to_contain_text(f"begins on {first}. Shown is what is from {from_} on")
+    shown = table[table["day"] >= from_.isoformat()]
+    expect(page.locator("#tile-count data")).to_have_attribute("value", str(len(shown)))
+
+
 def test_all_time_before_there_is_anything(page: Page, site: Site) -> None:
     page.goto(f"{site.url}/dashboard/?view=overview&period=all&tenant=nobody")
     expect(page.locator("#nothing")).to_contain_text("Nothing is known of the tenant nobody yet.")

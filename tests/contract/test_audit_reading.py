@@ -241,6 +241,17 @@ def test_the_command_lists_entries_and_puts_that_on_record(
     assert "audit.read" in table, "the two that have looked before are entries, too"
     assert max(map(len, table.splitlines())) <= 80
     assert "There are earlier entries" in table
+    # Page by page as the table says, and nothing is lost though entries have the same time.
+    pages: list[str] = []
+    more: list[str] = []
+    while True:
+        page = run("--action", "keys", "--limit", "4", *more)
+        pages += [line for line in page.splitlines() if "keys." in line]
+        if "There are earlier entries" not in page:
+            break
+        more = page.rpartition(": add ")[2].partition(",")[0].split()
+        assert more[0] == "--before"
+    assert len(pages) == len(expected(entries, AuditFilter(action="keys"))) > 4
     assert run("--caller", "nobody") == "No entry of the tenant acme matches.\n"
     run("--from", "soon", status=2)
     run("--from", "2026-11-02", "--to", "2026-11-01", status=2)

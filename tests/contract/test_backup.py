@@ -32,7 +32,6 @@ from shared.kafka.clients import open_publisher, open_reader
 from shared.kafka.topics_admin import ensure_topics
 from shared.mongo.restores import RESTORES, RUNNING, restore_problems
 from shared.mongo.store import connect, prepare
-from shared.observability.status import read_status
 from shared.runtime.protocols import Document, Message, Partition, Record
 from shared.settings import Settings
 from shared.vault.dead_letters import conceal
@@ -46,6 +45,7 @@ from shared.vault.schema import COLLECTIONS, DATA_KEYS
 from shared.vault.sealing import keys_for, sealed
 from shared.vault.tokens import DataKey, seal
 from tests.support.builders import event
+from tests.support.status import read_status
 from tests.support.vault import MASTER_KEY
 from tests.support.waiting import PATIENCE_SECONDS
 

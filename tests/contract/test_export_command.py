@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pantab
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
 from services.cli.__main__ import app
 from services.cli.export_progress import ExportProgress
+from shared.access.audit_mongo import COLLECTION
 from shared.contracts.errors import ConfigurationError, Unavailable
 from tests.conftest import Addresses
 from tests.support.databases import fresh_database
@@ -109,6 +112,94 @@ def test_a_measure_with_its_parameters(kith: Any, world: ExportsWorld) -> None:
     assert len(rows) > 5
 
 
+def test_a_measure_is_on_the_scale_of_the_installation(kith: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KITH_RATING_SCALES", '{"default": [0, 10]}')
+    for name in ("ratings", "rating-distribution"):
+        rows = [
+            json.loads(line)
+            for line in kith(f"measures/{name}", "--format", "jsonl", "--out", "-").stdout.splitlines()
+        ]
+        said = CliRunner().invoke(app, ["report", name, "--json"])
+        items = json.loads(said.stdout)["items"]
+        assert rows
+        assert rows == [{key: value for key, value in item.items() if value is not None} for item in items]
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet", "jsonl", "hyper"])
+def test_money_keeps_its_currency(kith: Any, world: ExportsWorld, tmp_path: Path, format: str) -> None:
+    """A column in every file, full or empty; who is left out, the period and the rest beside it."""
+    everything = ["measures/rfm-consumers", "--from", "2020-01-01", "--set", "currency=USD"]
+    nothing = ["measures/rfm-consumers", "--from", "2019-01-01", "--to", "2019-02-01"]
+    columns = []
+    for at, arguments in enumerate((everything, nothing)):
+        path = tmp_path / f"{at}.{format}"
+        done = kith(*arguments, "--out", path.name)
+        assert done.exit_code == 0, done.output
+        table = _read(path)
+        columns.append(table.column_names)
+        assert set(table["currency"].to_pylist()) == ({"USD"} if at == 0 else set())
+        if format == "jsonl":
+            columns[-1] = columns[0]  # an empty file has no line that names them
+        notes = " ".join(done.stderr.split())
+        assert "Period: 20" in notes
+        if at == 0:
+            assert f"Left out: {_without(world, 'USD')} consumers" in notes
+        if format == "parquet":
+            about = json.loads(table.schema.metadata[b"kith.measure"])
+            assert about["period"]["zone"] == "UTC"
+            assert about["left_out"] == (_without(world, "USD") if at == 0 else 0)
+            assert "items" not in about
+    assert columns[0] == columns[1]
+
+
+def _without(world: ExportsWorld, currency: str) -> int:
+    bought = world.table[world.table["amount"].ge(0) & world.table["currency"].notna()]
+    return len(set(bought["consumer"]) - set(bought[bought["currency"] == currency]["consumer"]))
+
+
+def _read(path: Path) -> pa.Table:
+    if path.suffix == ".hyper":
+        [table] = pantab.frames_from_hyper(path, return_type="pyarrow").values()
+        return table
+    if path.suffix == ".parquet":
+        return pq.read_table(path)
+    if path.suffix == ".csv":
+        with path.open() as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+            return pa.table({name: [row[name] for row in rows] for name in reader.fieldnames or ()})
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return pa.Table.from_pylist(rows, pa.schema([("currency", pa.string())]))
+
+
+def test_a_personal_read_is_recorded_with_its_subject_and_fields(kith: Any, world: ExportsWorld) -> None:
+    audit = world.database[COLLECTION]
+    before = audit.count_documents({})
+
+    def recorded() -> list[Any]:
+        entries = audit.find({"sequence": {"$gt": before}}, sort=[("sequence", 1)])
+        return [(entry["action"], entry["subject"], entry["fields"]) for entry in entries]
+
+    done = kith("relations", "consumers", "providers", "--consumer-id", "=ada", "--personal", "--out", "all")
+    assert done.exit_code == 2, "providers have no consumer"
+    expected = [
+        ("personal.read", {"export": "relations", "consumer_id": "=ada"}, ["text"]),
+        (
+            "personal.read",
+            {"export": "consumers", "consumer_id": "=ada"},
+            ["city", "lat", "lon", "personal"],
+        ),
+    ]
+    assert recorded() == expected
+    assert kith("providers", "measures/revenue", "--personal", "--out", "others").exit_code == 0
+    assert recorded() == expected, "nothing of these is personal"
+    assert kith("consumers", "--out", "-").exit_code == 0
+    assert recorded() == expected
+    listed = CliRunner().invoke(app, ["audit", "list", "--subject", "=ada", "--json"])
+    found = [json.loads(line)["subject"] for line in listed.stdout.splitlines()]
+    assert [each for each in found if "export" in each] == [subject for _, subject, _ in reversed(expected)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -123,7 +214,19 @@ def test_a_measure_with_its_parameters(kith: Any, world: ExportsWorld) -> None:
         (["relations", "consumers", "--out", "-"], "folder"),
         (["relations", "--set", "unit=week"], "for measures"),
         (["measures/cohorts", "--set", "unit"], "is not NAME=VALUE"),
-        (["measures/cohorts", "--set", "unit=year"], "unit"),
+        (["measures/cohorts", "--set", "unit=year"], "Invalid value for --set unit"),
+        (["measures/cohorts", "--from", "soon"], "Invalid value for --from"),
+        (["measures/cohorts", "--purpose", "newsletter"], "Invalid value for --purpose"),
+        (["measures/cohorts", "--consumer-id", "c01"], "Invalid value for --consumer-id"),
+        (["measures/cohorts", "--set", "colour=red"], "Invalid value for --set colour: is no parameter"),
+        (["measures/cohorts", "--tenant", "Default"], "Invalid value for --tenant"),
+        (["relations", "--tenant", "Default"], "Invalid value for --tenant"),
+        (["relations", "--kind", "Purchase"], "Invalid value for --kind"),
+        (["aggregates", "--kind", "purchase|review"], "Invalid value for --kind"),
+        (["aggregates", "--by", "providers"], "Invalid value for --by"),
+        (["relations", "--purpose", "news.letter"], "Invalid value for --purpose"),
+        (["relations", "--consumer-id", " c01"], "Invalid value for --consumer-id"),
+        (["relations", "--category", "\x00"], "Invalid value for --category"),
     ],
 )
 def test_what_cannot_be_asked_leaves_no_file(kith: Any, tmp_path: Path, arguments: list[str], words: str) -> None:

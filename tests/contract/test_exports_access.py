@@ -118,7 +118,7 @@ def test_masked_columns_are_left_out_and_named(app: FastAPI, world: ExportsWorld
         ("relations", "time", {"time", "event_time"}),
         ("relations", "event", {"event_source", "event_id", "event_time"}),
         ("relations", "event.*", {"event_source", "event_id", "event_time"}),
-        ("relations", "event.id", {"event_id", "id"}),
+        ("relations", "event.id", {"event_id"}),
         ("relationships", "strength", {"score"}),
         ("consumers", "personal.email", {"personal"}),
     ],

@@ -83,8 +83,14 @@ def test_personal_columns_are_asked_for(
     # Whoever has the database's password is no less on record than who has a key of the service.
     [entry] = audit.find({"sequence": before + 1})
     assert (entry["action"], entry["subject"]) == ("personal.read", {"export": "relations"})
+    assert entry["fields"] == ["text"]
     frame("relations", **where)
+    frame("providers", **where, personal=True)
     assert audit.count_documents({}) == before + 1
+    frame("consumers", **where, personal=True, consumer_id="=ada")
+    [entry] = audit.find({"sequence": before + 2})
+    assert entry["subject"] == {"export": "consumers", "consumer_id": "=ada"}
+    assert entry["fields"] == ["city", "lat", "lon", "personal"]
     assert "city" in frame("consumers", url=url, personal=True).columns
 
 
@@ -98,6 +104,11 @@ def test_what_cannot_be_asked_is_said(
         frame("relations", **where, colour="red")
     with pytest.raises(ValueError, match="no filter of relationships"):
         frame("relationships", url=url, since="2026-01-01")
+    for name, value in {"kind": "Purchase", "purpose": "news.letter", "tenant": "Default"}.items():
+        with pytest.raises(ValueError, match=f"{name}: "):
+            frame("relations", **where | {name: value})
+    with pytest.raises(ValueError, match="by: "):
+        frame("aggregates", **where, by="providers")
     with pytest.raises(ValueError, match="without its offset"):
         frame("relations", **where, since=datetime(2026, 1, 1))  # noqa: DTZ001
     with pytest.raises(ValueError, match="pandas or polars"):

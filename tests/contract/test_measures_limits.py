@@ -162,7 +162,7 @@ def test_the_command_says_what_the_routes_say(
 ) -> None:
     monkeypatch.setenv("KITH_MONGO", servers.mongo)
     monkeypatch.setenv("KITH_DATABASE", world.database.name)
-    monkeypatch.setattr(report, "_now", lambda: NOW)
+    monkeypatch.setattr(report, "now", lambda: NOW)
     runner = CliRunner()
 
     def run(*arguments: str) -> str:

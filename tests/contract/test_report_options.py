@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
@@ -83,7 +84,7 @@ def named(each: Any) -> str | None:
 def test_no_option_is_ignored(
     world: World, asked: Report, option: str, choice: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "_now", lambda: NOW + timedelta(hours=1))
+    monkeypatch.setattr(report, "now", lambda: NOW + timedelta(hours=1))
     wide = {"from": "2026-08-01"} if option != "from" and asked.name != "activity" else {}
     base = {**wide, **BESIDE.get(option, {}), **choice}
     # Few orders are enough here: how well the models fit is another test's.
@@ -150,3 +151,23 @@ def test_cities_are_shown_with_the_key_and_refused_without(
     assert {item["lat"] for item in json.loads(named.stdout)["items"]} == {45.76, -1.29}
     acts = sealed.invoke(kith, ["audit", "list", "--json"], catch_exceptions=False).stdout
     assert acts.count("personal.read") == 2
+
+
+def test_the_same_holds_for_its_file(sealed: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    city = ["export", "measures/geography", "--set", "level=city", "--out", "cities.csv"]
+    with pytest.raises(ConfigurationError, match="cities of consumers are encrypted: KITH_MASTER_KEY_FILE"):
+        sealed.invoke(kith, city, catch_exceptions=False)
+    assert list(tmp_path.iterdir()) == []
+    plain = sealed.invoke(kith, ["export", "measures/geography", "--out", "-"], catch_exceptions=False)
+    assert "latitude and longitude are left out" in plain.stderr
+    assert "45.76" not in plain.stdout
+
+    monkeypatch.setenv("KITH_MASTER_KEY", MASTER_KEY)
+    assert sealed.invoke(kith, city, catch_exceptions=False).exit_code == 0
+    text = (tmp_path / "cities.csv").read_text()
+    assert all(place["city"] in text for place in PLACES.values())
+    assert (tmp_path / "cities.csv").stat().st_mode & 0o077 == 0
+    acts = sealed.invoke(kith, ["audit", "list", "--json"], catch_exceptions=False).stdout
+    [entry] = [json.loads(line) for line in acts.splitlines() if "personal.read" in line]
+    assert (entry["subject"], entry["fields"]) == ({"export": "measures/geography"}, ["city", "lat", "lon"])

@@ -14,11 +14,12 @@ from shared.kafka.python_client.reader import connection
 from shared.mongo.store import connect
 from shared.observability.abandoned import AbandonedPartitions
 from shared.observability.heartbeat import WORKERS, Heartbeat
-from shared.observability.status import Latency, read_status
+from shared.observability.status import Latency
 from shared.runtime.protocols import Document
 from shared.settings import Settings
 from shared.versions.generations import Generations
 from shared.versions.mongo_registry import MongoRegistry
+from tests.support.status import read_status
 from tests.support.waiting import wait_for
 
 

@@ -235,10 +235,15 @@ def test_what_is_given_up_lets_the_subject_go_on_and_can_be_retried(world: World
     with world.sending():
         wait_for("the second", arrived(there, [second]))
         assert there.ids.count(first) == retry_policy.MOST_ATTEMPTS
-        there.rule = lambda _: 200
         wait_for("the list of failures", lambda: world.endpoints.answer(world.state(made))["failed"] == 1)
+        # One attempt more, and not the schedule again, in which it would hold up the later ones once more.
         assert world.endpoints.retry(made.endpoint, Wanted()) == 1
-        wait_for("the first", lambda: there.ids.count(first) == retry_policy.MOST_ATTEMPTS + 1)
+        wait_for("the first again", lambda: there.ids.count(first) == retry_policy.MOST_ATTEMPTS + 1)
+        wait_for("the list of failures", lambda: world.endpoints.answer(world.state(made))["failed"] == 1)
+        assert [each["attempt"] for each in world.log() if each["outcome"] == "given_up"] == [10, 11]
+        there.rule = lambda _: 200
+        assert world.endpoints.retry(made.endpoint, Wanted()) == 1
+        wait_for("the first", lambda: there.ids.count(first) == retry_policy.MOST_ATTEMPTS + 2)
         wait_for("an empty queue", lambda: world.queued() == 0)
     assert world.endpoints.answer(world.state(made))["failed"] == 0
 

@@ -19,7 +19,6 @@ from shared.contracts.services import CORE, CORE_PROJECTIONS
 from shared.contracts.topics import CHANGES, Topics
 from shared.kafka.python_client.publisher import KafkaPublisher
 from shared.letters.sealing import with_values
-from shared.observability.status import read_status
 from shared.runtime.protocols import Document, Message
 from shared.settings import Settings
 from shared.vault.dead_letters import opened, sealed_for
@@ -39,6 +38,7 @@ from tests.support.end_to_end import (
     wait_ready,
     wait_until_drained,
 )
+from tests.support.status import read_status
 from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

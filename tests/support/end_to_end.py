@@ -28,11 +28,11 @@ from shared.contracts.topics import Topics
 from shared.erasure.derived import GRAPH_NODES
 from shared.kafka.python_client.reader import connection, partitions_of
 from shared.observability.heartbeat import WORKERS
-from shared.observability.status import read_status
 from shared.runtime.protocols import Document, Message, Partition
 from shared.settings import Settings
 from shared.vault.open import vault_in
 from tests.support.logs import read_topics
+from tests.support.status import read_status
 from tests.support.waiting import PATIENCE_SECONDS, Deadline, wait_for
 
 ROOT = Path(__file__).parents[2]

@@ -24,7 +24,7 @@ DAYS = 30
 
 
 class FiguresQuery(PeriodQuery):
-    """By default the last 30 days."""
+    """Takes the last 30 days by default."""
 
     kind: Annotated[Kind | None, DerivedFrom("kind")] = Field(
         None, description="Only relations of this kind: purchase, review …"

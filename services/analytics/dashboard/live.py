@@ -152,8 +152,8 @@ def add_live(app: FastAPI, reader: Reader) -> None:
     @needs(ANALYTICS_READ, purpose=SUMS)
     @costs(Cost.QUERY)
     def get_extent(query: Annotated[ExtentQuery, Query()], tenant: TenantOf) -> Extent:
-        """Of all time, of a kind, of a category. A page needs it to offer "all time", and to say where the data
-        ends."""
+        """The first and the last day with data: of everything, of a kind or of a category. A page needs it to
+        offer "all time", and to say where the data ends."""
         return reader.extent(tenant, query)
 
     @app.get(

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Protocol
 
 from fastapi import FastAPI, HTTPException, Query
@@ -15,7 +15,7 @@ from shared.access.chain import Act
 from shared.access.guard import AccessOf, CallerOf, TenantOf
 from shared.access.lineage import DerivedFrom
 from shared.contracts.errors import ConfigurationError
-from shared.http.caller import ADMIN, METRICS_READ, PERSONAL_READ
+from shared.http.caller import ADMIN, METRICS_READ, PERSONAL_READ, Caller
 from shared.http.purposes import INTERNAL
 from shared.http.scopes import needs
 from shared.http.server import json_response, problems
@@ -23,7 +23,7 @@ from shared.letters.letter import Selection, summary
 from shared.letters.store import Letters
 from shared.mongo.errors import translated
 from shared.observability.status import Status
-from shared.runtime.protocols import Publisher
+from shared.runtime.protocols import Document, Publisher
 
 #: A status serves all requests for so many seconds.
 FRESH_SECONDS = 1.0
@@ -99,7 +99,8 @@ def add_operations(
     )
     @needs(METRICS_READ, purpose=INTERNAL)
     def get_operations() -> Any:
-        """Of the whole installation. `versions`: by service, which is live and which is being built."""
+        """The state of the whole installation. `versions` has for each service which one is live and which is
+        being built."""
         status = readings.read()
         return json_response({**status.as_dict(), "versions": versions(status)})
 
@@ -146,26 +147,7 @@ def add_operations(
         """It may hold personal data: this needs `personal:read` as well, and is in the audit. Only messages whose
         event or key names the credential's tenant are shown."""
         with translated():
-            store = _there(letters())
-            found = [letter for letter in store.by_id([id]) if letter.get("tenant") in (tenant, None)]
-            if not found:
-                raise HTTPException(404, f"there is no dead letter {id}")
-            if tenant_of(found[0]) != tenant:
-                raise HTTPException(
-                    403,
-                    "neither the event nor its key names the message's tenant; "
-                    "`kith dead-letters show` shows it to an operator",
-                )
-            try:
-                [letter] = store.opened(found)
-            except ConfigurationError as error:
-                raise HTTPException(409, str(error)) from error
-            try:
-                answer = shown(letter, caller.masks)
-            except Unmaskable:
-                raise HTTPException(
-                    403, "the credential has masks, and the masked fields in this message cannot be located"
-                ) from None
+            answer = _message(_there(letters()), id, tenant, caller)
             access.record(Act(tenant, caller.name, caller.key, "dead_letters.show", {"letter": id}))
         return json_response(answer)
 
@@ -187,24 +169,57 @@ def add_operations(
         twice."""
         with translated():
             store = _there(letters())
-            found = {letter["_id"] for letter in store.by_id(action.ids) if letter.get("tenant") in (tenant, None)}
+            found = {letter["_id"] for letter in _seen_by(store, tenant, action.ids)}
             if missing := sorted(set(action.ids) - found):
                 raise HTTPException(404, f"there is no dead letter {missing[0]}")
             access.charge(caller, "events", len(found))
             for id in sorted(found):
                 access.record(Act(tenant, caller.name, caller.key, "dead_letters.replay", {"letter": id}))
-            publisher = open_publisher()
-            try:
-                done, left_out = store.replay(Selection(tuple(action.ids), seen_by=tenant), publisher)
-            except (AuthorizationError, OperationFailure) as error:
-                if isinstance(error, OperationFailure) and error.code != _UNAUTHORIZED:
-                    raise
-                # Its users have the least rights (`kith privileges`): neither sealing nor writing events is one.
-                detail = "this process may not write events; `kith dead-letters replay` does it for an operator"
-                raise HTTPException(501, detail) from error
-            finally:
-                publisher.close()
+            done, left_out = _replayed(store, Selection(tuple(action.ids), seen_by=tenant), open_publisher)
         return json_response({"replayed": len(done), "left_out": left_out})
+
+
+def _seen_by(store: Letters, tenant: str, ids: Sequence[str]) -> list[Document]:
+    return [letter for letter in store.by_id(ids) if letter.get("tenant") in (tenant, None)]
+
+
+def _message(store: Letters, id: str, tenant: str, caller: Caller) -> dict[str, Any]:
+    """The message of a dead letter of ``tenant``, as ``caller`` may see it."""
+    if not (found := _seen_by(store, tenant, [id])):
+        raise HTTPException(404, f"there is no dead letter {id}")
+    if tenant_of(found[0]) != tenant:
+        raise HTTPException(
+            403,
+            "neither the event nor its key names the message's tenant; "
+            "`kith dead-letters show` shows it to an operator",
+        )
+    try:
+        [letter] = store.opened(found)
+    except ConfigurationError as error:
+        raise HTTPException(409, str(error)) from error
+    try:
+        return shown(letter, caller.masks)
+    except Unmaskable:
+        raise HTTPException(
+            403, "the credential has masks, and the masked fields in this message cannot be located"
+        ) from None
+
+
+def _replayed(
+    store: Letters, selection: Selection, open_publisher: Callable[[], Publisher]
+) -> tuple[list[str], list[str]]:
+    """The ids of the letters that were published again, and of those that were left out."""
+    publisher = open_publisher()
+    try:
+        return store.replay(selection, publisher)
+    except (AuthorizationError, OperationFailure) as error:
+        if isinstance(error, OperationFailure) and error.code != _UNAUTHORIZED:
+            raise
+        # Its users have the least rights (`kith privileges`): neither sealing nor writing events is one.
+        detail = "this process may not write events; `kith dead-letters replay` does it for an operator"
+        raise HTTPException(501, detail) from error
+    finally:
+        publisher.close()
 
 
 def _there(letters: Letters | None) -> Letters:

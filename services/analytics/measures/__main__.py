@@ -4,12 +4,11 @@ starts it.
 It is started often, so it imports no web framework and no Kafka client.
 """
 
-from datetime import UTC, datetime
-
 from services.analytics.measures.catalogue import MEASURES
 from services.analytics.measures.source import Measures
 from shared.measures.computing import compute_for_parent
 from shared.mongo.store import connect
+from shared.runtime.clock import now
 from shared.service.launch import launch
 from shared.settings import Settings
 from shared.versions.live import LiveNames
@@ -21,7 +20,7 @@ def run(settings: Settings) -> None:
     with connect(settings.mongo, settings.query_seconds) as client:
         database = client[settings.database]
         names, relations = (LiveNames(MongoRegistry(database, name)) for name in ("analytics", "relations"))
-        measures = Measures(database, names, relations, lambda: datetime.now(UTC), settings.rating_scales)
+        measures = Measures(database, names, relations, now, settings.rating_scales)
         compute_for_parent(MEASURES, measures.of, settings.measure_memory_mib)
 
 

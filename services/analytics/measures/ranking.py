@@ -20,7 +20,8 @@ class TopProvider(BaseModel):
         title="Money", description="Net money in minor units; null when relations rank."
     )
     share: Annotated[Fraction | None, MEASURED] = Field(
-        description="Share of the whole selection, from 0 to 1; null when the total is not above 0."
+        description="Share of all values above 0 of the whole selection, from 0 to 1; null for a value below 0"
+        " (more refunds than sales), and where no value is above 0."
     )
 
 
@@ -48,7 +49,9 @@ class Concentration(MoneyAnswer):
         title="Relations", description="Relations of all providers; null when money is measured."
     )
     total_minor: Minor | None = Field(
-        title="Money", description="Net money of all providers, in minor units; null when relations are measured."
+        title="Money",
+        description="Net money of the providers above 0, in minor units: the whole of which the shares are parts."
+        " Null when relations are measured.",
     )
     gini: Annotated[Parameter | None, MEASURED] = Field(
         title="Gini coefficient",
@@ -72,9 +75,11 @@ def top_providers(
     """The providers of the highest value (relations, or net money in minor units). A provider whose orders and
     refunds cancel out has the value 0; ``values`` lacks those without money in the currency.
 
-    share = value / Σ values. Source: none needed.
+    share = value / Σ of the values above 0: with those below 0, a share could be above 1 and the shares of the
+    others would add up to more than the whole. Source: none needed.
     """
     total = sum(values.values())
+    above = sum(value for value in values.values() if value > 0)
     ranked = sorted(values.items(), key=_highest)
     return TopProviders(
         currency=currency,
@@ -86,7 +91,7 @@ def top_providers(
                 provider_id=provider,
                 count=None if money else value,
                 amount_minor=value if money else None,
-                share=value / total if total > 0 else None,
+                share=value / above if above > 0 and value >= 0 else None,
             )
             for provider, value in ranked[:limit]
         ],

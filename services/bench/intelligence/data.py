@@ -16,10 +16,10 @@ _KINDS = ("purchase", "review", "view")
 _MONTHS = tuple(f"2025-{month:02d}" for month in range(1, 13))
 
 
-def zipf(relationships: int, seed: int = 1) -> list[Row]:
+def zipf(relationships: int) -> list[Row]:
     """A bipartite graph where few have much: twenty relationships a consumer, two hundred a provider on
     average. Four of ten relationships have two or three cells."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(1)
     consumers, providers = max(10, relationships // 20), max(10, relationships // 200 + 200)
     pairs = np.zeros(0, np.int64)
     while len(pairs) < relationships:

@@ -42,9 +42,5 @@ def main() -> None:
             consumer.commit()
 
 
-def _upsert(event: dict[str, Any]) -> UpdateOne:
-    return UpdateOne({"_id": event["data"]["relation_id"]}, {"$set": event}, upsert=True)
-
-
 if __name__ == "__main__":
     main()

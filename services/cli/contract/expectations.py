@@ -141,7 +141,7 @@ def schema_of_fields(names: Sequence[str]) -> dict[str, Any]:
 
 
 def verdicts(expected: Expectations, published: Published) -> Iterator[Verdict]:
-    """For each expectation whether it holds. Raises ConfigurationError for one that cannot be decided."""
+    """States of each expectation whether it holds. Raises ConfigurationError for one that cannot be decided."""
     contracts = published.contracts()
     for each in expected.reads:
         if (contract := contracts.get(each.contract)) is None:

@@ -78,7 +78,7 @@ def _size_keeps(size: int, word: str, of: str, bound: float) -> bool:
 
 
 def _matches(value: str, pattern: str) -> bool:
-    """As ECMA-262 does, as far as Python's expressions mean the same."""
+    """Matches as ECMA-262 does, as far as Python's expressions mean the same."""
     if not value.isascii() or "\n" in value:
         raise ValueError(f"pattern {pattern!r} is not compared with {value!r}")
     try:

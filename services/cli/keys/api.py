@@ -12,6 +12,7 @@ import typer
 from services.cli.completion import among, scopes
 from services.cli.options import Json
 from shared.http.caller import SCOPES
+from shared.runtime.clock import now
 from shared.service.launch import read_settings
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _opened() -> "Iterator[tuple[ApiKeys, Acts, Database[Document]]]":
     with connect(mongo) as client:
         database = client[settings.database]
         with recorder(settings, database) as acts:
-            yield ApiKeys(MongoKeys(database), lambda: datetime.now(UTC)), acts, database
+            yield ApiKeys(MongoKeys(database), now), acts, database
 
 
 def _bounds(key: "ApiKey") -> str:

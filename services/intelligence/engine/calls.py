@@ -159,10 +159,10 @@ def calls(
     horizon: int,
     money: Mapping[str, int] | None = None,
 ) -> tuple[list[Call], int] | CallLack:
-    """Those worth most in the next ``horizon`` months, equal ones by id, and how many are worth anything, whether
-    or not they are ``among`` those that are asked for. Call it while the graph of ``found`` has not changed.
-    ``money`` is the net amount of each consumer in minor units of one currency; then that is what they are
-    worth."""
+    """Finds those worth most in the next ``horizon`` months, equal ones by id, and how many are worth anything,
+    whether or not they are ``among`` those that are asked for. Call it while the graph of ``found`` has not
+    changed. ``money`` is the net amount of each consumer in minor units of one currency; then that is what they
+    are worth."""
     graph, numbers, histories = found.walk.graph, found.numbers, found.histories
     risk, expected = _estimates(model, histories, month_number(question.month), horizon)
     if not (np.isfinite(risk).all() and np.isfinite(expected).all()):

@@ -139,7 +139,7 @@ def _scores(
 def _preferences(
     scores: NDArray[np.float64], allowed: NDArray[np.bool_], popular: NDArray[np.int64]
 ) -> list[NDArray[np.int32]]:
-    """For each consumer its providers, best first: by score, then by popularity, then by id."""
+    """The providers of each consumer, best first: by score, then by popularity, then by id."""
     orders = []
     for row, may in zip(scores, allowed, strict=True):
         order = popular[np.argsort(-row[popular], kind="stable")]

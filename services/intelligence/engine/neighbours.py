@@ -53,8 +53,8 @@ def neighbours(
 def consumers_around(
     graph: Graph, side: Side, id: str, question: Question, depth: int, most: int
 ) -> list[list[str]]:
-    """Of whose consumers ``neighbours`` chooses: for each provider that it shows the consumers of, ``most`` of
-    them, strongest first."""
+    """Lists the consumers that ``neighbours`` chooses from: for each provider whose consumers it shows, ``most``
+    of them, strongest first."""
     graph = graph.of_kind(question.kind)
     number = graph.names[side].find(id)
     if number is None or (side == "consumer" and depth == 1):

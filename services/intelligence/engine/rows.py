@@ -13,7 +13,7 @@ _LONG = 48
 
 
 class Rows:
-    """For each node the numbers of its neighbours and, with ``words``, a word about each edge.
+    """The numbers of each node's neighbours and, with ``words``, a word about each edge.
 
     Rows have no order that a reader may rely on. ``gather`` can give some neighbours only, those with the
     lowest hashes of their ids, which depends on the set of neighbours alone: the first ``_ordered`` items of a

@@ -67,7 +67,8 @@ def _terms(
     chosen: Sequence[int],
     question: Question,
 ) -> dict[int, Reasons]:
-    """Of each chosen consumer the providers that both know, with what each adds to the score."""
+    """The providers that each chosen consumer and the one asked about both know, with what each adds to the
+    score."""
     if not question.reasons:
         return {}
     owners = np.repeat(np.arange(len(providers)), lengths)

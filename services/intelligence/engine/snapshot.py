@@ -34,8 +34,8 @@ class NodeFigures:
 @dataclass(frozen=True, slots=True)
 class Community:
     """Numbers count from 0, the largest first. ``inside`` is the number of relationships within it, ``outside``
-    of those that leave it. Its first providers and consumers have the most relationships within it; that number is
-    beside each. All members are found by ``NodeFigures.community``."""
+    of those that leave it. Its first providers have the most relationships within it; that number is beside each.
+    All members are found by ``NodeFigures.community``."""
 
     number: int
     consumers: int
@@ -43,7 +43,6 @@ class Community:
     inside: int
     outside: int
     first_providers: tuple[tuple[str, int], ...]
-    first_consumers: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +82,8 @@ class Snapshot:
         )
 
     def figures(self, shown: int = 10) -> SnapshotFigures:
-        """PageRank, degree and community of every node. ``shown`` members of each side stand first in a
-        community. Needs networkit."""
+        """PageRank, degree and community of every node. ``shown`` providers stand first in a community.
+        Needs networkit."""
         ranks = self.pagerank()
         communities, modularity = self._communities()
         count = len(self.consumer_ids)
@@ -103,7 +102,8 @@ class Snapshot:
         return SnapshotFigures(nodes, self._described(communities, shown), modularity)
 
     def pagerank(self) -> Floats:
-        """Of consumers, then providers (Page, Brin, Motwani, Winograd 1999), over relationships as undirected."""
+        """The rank of consumers, then of providers (Page, Brin, Motwani, Winograd 1999), over relationships as
+        undirected."""
         count, total = len(self.consumer_ids), len(self.consumer_ids) + len(self.provider_ids)
         if not total:
             return np.zeros(0)
@@ -149,13 +149,8 @@ class Snapshot:
         leaving = np.bincount(of_consumer[self.consumers[~inside]], minlength=many) + np.bincount(
             of_provider[self.providers[~inside]], minlength=many
         )
-        firsts = [
-            _first(ids, where, np.bincount(ends[inside], minlength=len(ids)), shown)
-            for ids, where, ends in (
-                (self.provider_ids, of_provider, self.providers),
-                (self.consumer_ids, of_consumer, self.consumers),
-            )
-        ]
+        numbers = np.bincount(self.providers[inside], minlength=len(self.provider_ids))
+        firsts = _first(self.provider_ids, of_provider, numbers, shown)
         consumers, providers = Counter(of_consumer.tolist()), Counter(of_provider.tolist())
         return tuple(
             Community(
@@ -164,8 +159,7 @@ class Snapshot:
                 providers[number],
                 int(within[number]),
                 int(leaving[number]),
-                firsts[0].get(number, ()),
-                firsts[1].get(number, ()),
+                firsts.get(number, ()),
             )
             for number in range(many)
         )
@@ -174,7 +168,7 @@ class Snapshot:
 def _first(
     ids: tuple[str, ...], communities: NDArray[np.int64], inside: NDArray[np.int64], shown: int
 ) -> dict[int, tuple[tuple[str, int], ...]]:
-    """For each community its members with the most relationships inside; equal ones by id."""
+    """The members of each community with the most relationships inside; equal ones by id."""
     order = np.lexsort((np.arange(len(ids)), -inside, communities))
     bounds = np.flatnonzero(np.diff(communities[order], prepend=-1))
     ends = np.append(bounds[1:], len(order))[: len(bounds)]

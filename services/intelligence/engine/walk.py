@@ -76,13 +76,13 @@ class Walk:
         return carriers[low[carriers]]
 
     def own(self) -> Floats:
-        """For each of ``first``, the part of its sum that its own relationship with the start makes."""
+        """The part of the sum of each of ``first`` that its own relationship with the start makes."""
         starts = np.cumsum(self.lengths) - self.lengths
         return np.add.reduceat(self.parts, starts)
 
     def by_first(self, targets: Sequence[int]) -> Iterator[tuple[Floats, NDArray[np.bool_]]]:
-        """For each target: what each of ``first`` adds to its sum, and through which of ``met``. For a walk from a
-        consumer."""
+        """States for each target what each of ``first`` adds to its sum, and through which of ``met``. For a walk
+        from a consumer."""
         far = self.graph.rows[other(self.side)]
         starts = np.cumsum(self.lengths) - self.lengths
         for block in range(0, len(targets), 16):
@@ -130,7 +130,7 @@ def words_of(graph: Graph, side: Side, start: int, nodes: Ints) -> NDArray[np.ui
 
 
 def known_strengths(graph: Graph, side: Side, start: int, nodes: Sequence[int], question: Question) -> Floats:
-    """As of the question's month, the strength of the relationships of ``start`` with some nodes that it has one
+    """The strength, as of the question's month, of the relationships of ``start`` with some nodes that it has one
     with."""
     ids, mine = graph.names[other(side)].ids, graph.names[side].ids[start]
     pairs = [(mine, ids[node]) if side == "consumer" else (ids[node], mine) for node in nodes]
@@ -146,5 +146,5 @@ def popularity_factors(graph: Graph, side: Side, beta: float) -> Floats:
 
 @lru_cache(32)
 def _powers(beta: float, room: int) -> Floats:
-    """By Python, one by one: the last bit of a vector's power may depend on its place."""
+    """Computes powers by Python, one by one: the last bit of a vector's power may depend on its place."""
     return np.array([1.0, *(degree**-beta for degree in range(1, room))])

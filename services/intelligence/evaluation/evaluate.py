@@ -48,7 +48,7 @@ class Evaluation:
     notes: tuple[str, ...]
 
     def document(self) -> dict[str, Any]:
-        """For JSON."""
+        """The report, for JSON."""
         document = asdict(self)
         for section in document["sections"]:
             if section["parameters"]["half_life"] == float("inf"):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.intelligence.engine import Graph, Question
+from services.intelligence.engine import Question
 from services.intelligence.engine.recommend import start
 from services.intelligence.engine.walk import Walk, popularity_factors
 from services.intelligence.evaluation.relations import Floats, Ints, Relations
@@ -17,9 +17,9 @@ Scores = Callable[[int], Floats]
 class Indexed:
     """The graph of relations, with numbers and positions of providers."""
 
-    def __init__(self, relations: Relations, graph: Graph | None = None) -> None:
+    def __init__(self, relations: Relations) -> None:
         self.relations = relations
-        self.graph = graph or relations.graph()
+        self.graph = relations.graph()
         names = self.graph.names["provider"]
         places = {id: at for at, id in enumerate(relations.provider_ids)}
         #: The position of each number of the graph.

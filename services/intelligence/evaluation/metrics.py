@@ -26,7 +26,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Of NDCG@10, consumer by consumer: the mean and its standard error."""
+    """The difference of NDCG@10, consumer by consumer: the mean and its standard error."""
 
     mean: float
     error: float
@@ -79,7 +79,7 @@ def difference(ndcgs: Floats, others: Floats) -> Difference:
 
 
 def standard_error(values: Floats) -> float:
-    """Of the mean."""
+    """The standard error of the mean."""
     return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 

@@ -103,7 +103,7 @@ class Relations:
         return Graph.build(self.rows())
 
     def rows(self) -> Iterator[Row]:
-        """As relationships."""
+        """The relations as relationships."""
         months = [_month(time) for time in self.times.tolist()]
         at, bounds = 0, np.flatnonzero(np.diff(self.consumers * len(self.provider_ids) + self.providers)) + 1
         for end in [*bounds.tolist(), len(self)]:
@@ -117,7 +117,7 @@ class Relations:
             at = end
 
     def digest(self) -> str:
-        """Of the set of relations: equal data have equal digests."""
+        """A digest of the set of relations: equal data have equal digests."""
         digest = blake2b(digest_size=16)
         for names in (self.consumer_ids, self.provider_ids, self.kind_names):
             digest.update("\0".join(names).encode() + b"\0\0")

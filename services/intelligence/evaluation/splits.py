@@ -29,7 +29,8 @@ class Split:
 
 
 def leave_last_out(relations: Relations, draw: int = 0) -> Split:
-    """Of each consumer with at least three providers the latest new one, and nothing it did from then on.
+    """Holds out the latest new provider of each consumer with at least three, and leaves out what it did from then
+    on.
 
     Relations of one time are put in an order that depends on ``draw``. What other consumers did later is known: so
     this measures who suits whom, not how well the future is foreseen.

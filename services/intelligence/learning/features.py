@@ -4,7 +4,6 @@ Each is a number that grows with what its name says; a model decides how much it
 distance of a provider without a place) is not a number here and counts as average in a model.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -131,7 +130,7 @@ class Features:
         return self._known_to(carriers, cosines)
 
     def _known_to(self, carriers: Ints, amounts: Floats) -> tuple[Floats, bool]:
-        """For each provider the sum of the amounts of those of some consumers who know it."""
+        """The sum, for each provider, of the amounts of those of some consumers who know it."""
         rows, names = self.graph.rows["consumer"], self.graph.names
         most = 2 * self.graph.budget
         total = int(rows.length[carriers].sum(dtype=np.int64))
@@ -174,9 +173,6 @@ class Features:
         return self._known_to(np.flatnonzero(near > 1e-4), near)
 
 
-Builder = Callable[[Graph, Profiles, Question], Features]
-
-
 def _some(known: Ints, names: Names) -> tuple[Ints, bool]:
     """The known providers that others are compared with: all, or those with the lowest hashes."""
     most = min(KNOWN_PLACES, max(_LEAST_PLACES, COMPARISONS // max(1, len(names))))
@@ -186,7 +182,7 @@ def _some(known: Ints, names: Names) -> tuple[Ints, bool]:
 
 
 def _logarithm(scores: Floats, known: Ints) -> Floats:
-    """Of a score, relative to the consumer's best among those it does not know."""
+    """The logarithm of a score, relative to the consumer's best among those it does not know."""
     others = scores.copy()
     others[known] = 0
     top = float(np.nan_to_num(others).max(initial=0.0))

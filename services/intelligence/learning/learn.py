@@ -53,7 +53,7 @@ class Lesson:
         return self.over_walk.certain
 
     def document(self) -> dict[str, Any]:
-        """For MongoDB or JSON: the model, and its evaluation."""
+        """What is stored in MongoDB or written as JSON: the model, and its evaluation."""
         return {
             "model": self.model.document(),
             "evaluation": {

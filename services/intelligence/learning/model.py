@@ -37,7 +37,7 @@ class Model:
     kind_weights: Mapping[str, float] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        """For MongoDB or JSON; ``of`` reads it. An infinite half-life is null."""
+        """The model as MongoDB and JSON hold it; ``of`` reads it. An infinite half-life is null."""
         document = asdict(self)
         for name in ("features", "weights", "means", "spreads"):
             document[name] = list(document[name])

@@ -20,8 +20,8 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Profiles:
-    """By id; whoever is missing is not known. A consumer without a place is taken to live amid the providers
-    that it knows."""
+    """Profiles by id; whoever is missing is not known. A consumer without a place is taken to live amid the
+    providers that it knows."""
 
     consumer_places: Mapping[str, Place] = field(default_factory=dict)
     provider_places: Mapping[str, Place] = field(default_factory=dict)
@@ -74,8 +74,8 @@ class Categories:
         return self.names > 0
 
     def shared_with(self, known: Ints) -> Floats:
-        """For each provider how much it has the categories of some: its own weigh 1 / √(their number) each, and so
-        do those of the known ones, on average."""
+        """States of each provider how much it has the categories of some: its own weigh 1 / √(their number) each,
+        and so do those of the known ones, on average."""
         providers = known[self.counts[known] > 0]
         lengths = self.counts[providers]
         ends = np.cumsum(lengths)

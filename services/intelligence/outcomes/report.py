@@ -49,8 +49,8 @@ def report(store: Counts, recording: Recording, tenant: str, query: OutcomesQuer
 
 
 def rates(models: Iterable[Mapping[str, Any]], ranks: Iterable[Mapping[str, Any]]) -> list[Document]:
-    """By model, most lists first, of the counts of an OutcomeStore. Rates are from 0 to 1, ``low`` and ``high``
-    their Wilson interval of 95 %. Source: ``shared.measures.wilson``."""
+    """The rates by model, most lists first, of the counts of an OutcomeStore. Rates are from 0 to 1, ``low`` and
+    ``high`` their Wilson interval of 95 %. Source: ``shared.measures.wilson``."""
     by_model: dict[str, list[Mapping[str, Any]]] = {}
     for each in ranks:
         by_model.setdefault(each["model"], []).append(each)

@@ -78,7 +78,7 @@ class OutcomeStore:
     def counts(
         self, tenant: str, start: datetime, end: datetime, now: datetime
     ) -> tuple[list[Document], list[Document], int]:
-        """Of the lists shown from ``start`` to before ``end`` whose window has ended by ``now``: by model
+        """Counts the lists shown from ``start`` to before ``end`` whose window has ended by ``now``: by model
         ``{model, lists, followed}`` and by model and rank ``{model, rank, shown, followed}``. And how many lists
         have a window that is open."""
         wanted: Document = {"tenant": tenant, "at": {"$gte": start, "$lt": end}}

@@ -26,9 +26,9 @@ class Work:
 class Touched:
     """What the follower tells (``services.intelligence.follower.Listener``)."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._most, self._size = most, 0
+        self._size = 0
         self._work = Work()
 
     def moved(self, tenant: str, consumer_id: str, provider_ids: Iterable[str]) -> None:
@@ -65,5 +65,5 @@ class Touched:
 
     def _added(self, count: int) -> None:
         self._size += count
-        if self._size > self._most:
+        if self._size > MOST:
             self._work, self._size = Work(everything=True), 0

@@ -4,12 +4,11 @@ starts it.
 It is started often, so it imports no web framework and no Kafka client.
 """
 
-from datetime import UTC, datetime
-
 from services.relations.measures.catalogue import MEASURES
 from services.relations.measures.source import Measures
 from shared.measures.computing import compute_for_parent
 from shared.mongo.store import connect
+from shared.runtime.clock import now
 from shared.service.launch import launch
 from shared.settings import Settings
 from shared.vault.open import vault_in
@@ -22,9 +21,7 @@ def run(settings: Settings) -> None:
     with connect(settings.mongo, settings.query_seconds) as client:
         database = client[settings.database]
         names = LiveNames(MongoRegistry(database, "relations"))
-        measures = Measures(
-            database, names, lambda: datetime.now(UTC), vault_in(settings, database), settings.rating_scales
-        )
+        measures = Measures(database, names, now, vault_in(settings, database), settings.rating_scales)
         compute_for_parent(MEASURES, measures.of, settings.measure_memory_mib)
 
 

@@ -61,7 +61,9 @@ class RfmSegment(BaseModel):
     orders: Rate = Field(title="Orders each", description="Mean orders of a consumer.")
     money_minor: Minor = Field(description="Money of all its consumers, net of refunds, in minor units.")
     money_share: Annotated[Fraction | None, DerivedFrom("amount")] = Field(
-        title="Share of money", description="Share of all the money; null when the total is not above 0."
+        title="Share of money",
+        description="Share of the money of all classes above 0, from 0 to 1; null for a class below 0 (more"
+        " refunds than sales), and where no class is above 0.",
     )
 
 
@@ -185,12 +187,13 @@ def rfm(all: Scored) -> Rfm:
     for at in range(len(all.ids)):
         grid[all.r[at] - 1][all.f[at] - 1] += 1
         members.setdefault(all.segment(at), []).append(at)
-    total = sum(all.money)
+    sums = {segment: sum(all.money[at] for at in those) for segment, those in members.items()}
+    above = sum(money for money in sums.values() if money > 0)
     items = []
     for segment in get_args(Segment):
         if not (those := members.get(segment)):
             continue
-        money, size = sum(all.money[at] for at in those), len(those)
+        money, size = sums[segment], len(those)
         items.append(
             RfmSegment(
                 segment=segment,
@@ -199,7 +202,7 @@ def rfm(all: Scored) -> Rfm:
                 recency_days=sum(all.recency[at] for at in those) / size,
                 orders=sum(all.orders[at] for at in those) / size,
                 money_minor=money,
-                money_share=money / total if total > 0 else None,
+                money_share=money / above if above > 0 and money >= 0 else None,
             )
         )
     return Rfm(currency=all.currency, left_out=all.left_out, consumers=len(all.ids), grid=grid, items=items)

@@ -119,19 +119,25 @@ def lifetime(histories: Histories, orders: Orders, span: Span, request: Lifetime
     answer.active = float(np.sum((1 - risk)[seen.x > 0]))
     answer.expected_orders = float(np.sum(expected))
     answer.expected_value_minor = None if value is None else float(np.sum(value))
+    ranked = expected if value is None else value
     answer.items = [
-        Customer(
-            consumer_id=seen.ids[at],
-            orders=int(seen.x[at]) + 1,
-            last=date_of(int(seen.last[at])),
-            churn_risk=float(risk[at]) if seen.x[at] else None,
-            expected_orders=float(expected[at]),
-            expected_order_minor=None if worth is None else float(worth[at]),
-            expected_value_minor=None if value is None else float(value[at]),
-        )
-        for at in _chosen(seen, risk, expected if value is None else value, request)
+        _customer(seen, at, risk, expected, worth, value) for at in _chosen(seen, risk, ranked, request)
     ]
     return answer
+
+
+def _customer(
+    seen: Observed, at: int, risk: Array, expected: Array, worth: Array | None, value: Array | None
+) -> Customer:
+    return Customer(
+        consumer_id=seen.ids[at],
+        orders=int(seen.x[at]) + 1,
+        last=date_of(int(seen.last[at])),
+        churn_risk=float(risk[at]) if seen.x[at] else None,
+        expected_orders=float(expected[at]),
+        expected_order_minor=None if worth is None else float(worth[at]),
+        expected_value_minor=None if value is None else float(value[at]),
+    )
 
 
 def _worth(seen: Observed, notes: list[str]) -> tuple[Array | None, SpendModel | None]:

@@ -5,9 +5,11 @@ The name is resolved once per connection, every address is checked, and the conn
 proxies nor redirects are followed.
 """
 
+import asyncio
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +26,8 @@ from shared.http.fair_pool import FairPool
 TIMEOUT_SECONDS, CONNECT_SECONDS = 15.0, 5.0
 #: Bytes of an answer that are kept.
 KEPT_BYTES = 1_024
+#: How long they are waited for, once the status is there, which is the answer.
+_BODY_SECONDS = 2.0
 _CONNECTIONS = 400
 _RESOLVING = 16
 #: Whose endpoint is sent to, for the resolver: aiohttp tells it the name only.
@@ -94,9 +98,9 @@ class HttpClient:
             session = self._sessions[urlsplit(url).scheme]
             async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
                 found = Answer(_since(begun), response.status, retry_after=response.headers.get("Retry-After"))
-                text = await response.content.read(KEPT_BYTES)
+                text = await _beginning(response.content)
                 if not response.content.at_eof():
-                    # The rest of a large answer is not read; the connection cannot be used again.
+                    # The rest of a large or slow answer is not read; the connection cannot be used again.
                     response.close()
                 found = replace(found, milliseconds=_since(begun), text=text.decode("utf-8", "replace"))
         except TimeoutError:
@@ -153,6 +157,16 @@ def _factory(check: Any, scheme: str) -> Any:
         return connection
 
     return made
+
+
+async def _beginning(content: aiohttp.StreamReader) -> bytes:
+    """What is kept of an answer's body, or less of one that does not come."""
+    found = b""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_BODY_SECONDS):
+            while len(found) < KEPT_BYTES and (part := await content.read(KEPT_BYTES - len(found))):
+                found += part
+    return found
 
 
 def _since(begun: float) -> int:

@@ -18,7 +18,7 @@ from services.webhooks.delivery.queue import Queue, Settled, entry_of
 from services.webhooks.delivery.rate_limits import RateLimits
 from services.webhooks.delivery.subjects import WINDOW, Subjects
 from services.webhooks.delivery.tenant_semaphore import TenantSemaphore
-from services.webhooks.messages.rendering import Known, Opened, Renderer
+from services.webhooks.messages.rendering import Opened, Rendered, Renderer
 from services.webhooks.metrics import SenderMetrics
 from shared.contracts.errors import Stale, Unavailable
 from shared.runtime.protocols import Document
@@ -191,18 +191,28 @@ class Sender:
         """Send a delivery whose turn has come, as everything is now. None: it was not sent."""
         opened = await self._what_is_sealed()
         endpoint, context = self.endpoint, self._context
-        # Read for each attempt: consent may have been withdrawn since the delivery was read.
-        known = Known({}, {})
-        if "purpose" in endpoint or endpoint.get("categories"):
-            known = await context.threads(lambda: context.renderer.known(endpoint, delivery))
-        if self.endpoint["state"] != "enabled" or must_wait(self.endpoint, delivery) or not self._may_send():
+        renderer = context.renderer
+
+        def rendered() -> Rendered:
+            # Read for each attempt: consent may have been withdrawn since the delivery was read.
+            return renderer.request(endpoint, delivery, renderer.known(endpoint, delivery), opened)
+
+        # A template may compute for long, while the loop serves all endpoints and renews their leases.
+        if "purpose" in endpoint or endpoint.get("categories") or endpoint.get("template"):
+            request = await context.threads(rendered)
+        else:
+            request = rendered()
+        now = self.endpoint
+        changed = now["state"] != "enabled" or now["revision"] != endpoint["revision"]
+        if changed or must_wait(now, delivery) or not self._may_send():
             self._subjects.again(delivery["subject"])
             return None
-        request = context.renderer.request(endpoint, delivery, known, opened)
         if request.dropped is not None:
             self._outcome(delivery, Answer(0, error=request.dropped), "dropped")
             return None
         if request.failed is not None:
+            # It would fail again. What follows waits as after other failures: the template may be mended.
+            self._health.failed(None, None, context.clock(), asyncio.get_running_loop().time(), context.jitter)
             self._outcome(delivery, Answer(0, error=request.failed), "given_up")
             return None
         return await context.client.post(endpoint["url"], dict(request.headers), request.body)

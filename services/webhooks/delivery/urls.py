@@ -1,7 +1,7 @@
 """Which URLs can be those of endpoints. Pure.
 
-What a name resolves to is checked at each attempt (``post.py``), whatever its spelling. Here is refused what could
-never work, so that whoever creates an endpoint learns it at once.
+What a name resolves to is checked at each attempt (``http_client.py``), whatever its spelling. Here is refused
+what could never work, so that whoever creates an endpoint learns it at once.
 """
 
 import re
@@ -14,6 +14,8 @@ from services.webhooks.delivery.addresses import Network, parsed, refusal
 PORT = 443
 _MOST_CHARACTERS, _MOST_OF_NAME = 2_000, 253
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
+#: A network location with an address of IPv6; whether it is one is checked beside it.
+_BRACKETS = re.compile(r"\[[0-9a-f:.]+\](?::[0-9]*)?", re.ASCII | re.IGNORECASE)
 #: Names that end so are addresses of IPv4 in an unusual spelling for some programs (https://url.spec.whatwg.org,
 #: "ends in a number"), such as 2130706433, 0x7f000001 and 127.1.
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
@@ -39,6 +41,8 @@ def check_url(url: str, allowed: Sequence[Network]) -> str | None:
         return "must not contain a user name or password; use headers"
     if parts.fragment:
         return "must not have a fragment (#…)"
+    if set("[]") & set(parts.netloc) and not _BRACKETS.fullmatch(parts.netloc):
+        return "must have an address of IPv6, without a zone, in brackets, such as [2001:db8::1]"
     if port == 0:
         return "must not use port 0"
     if not allowed:

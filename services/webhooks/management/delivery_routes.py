@@ -101,7 +101,8 @@ def add_delivery_routes(app: FastAPI, managed: Managed) -> None:
         access: AccessOf,
         stated: Annotated[models.Retry, Body(default_factory=models.Retry)],
     ) -> Response:
-        """Send again what was given up after ten attempts, or now what waits for its next attempt."""
+        """Send again what was given up after ten attempts, or now what waits for its next attempt. What has had
+        ten attempts gets one more: if it fails, it is given up again."""
         stored = managed.find(caller, endpoint)
         for name, id in (("receipt", stated.receipt), ("delivery", stated.delivery)):
             if hides_receipts(caller) and id is not None and (name == "receipt" or is_receipt(id)):

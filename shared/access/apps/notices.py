@@ -10,10 +10,9 @@ from shared.access.apps.mongo import durable
 from shared.access.apps.schema import NOTICES, RECEIPTS, REGISTER
 from shared.contracts.errors import Stale
 from shared.mongo.errors import translated
+from shared.mongo.limits import QUERY_MS
 from shared.mongo.store import beginning_with, earlier
 from shared.runtime.protocols import Document
-
-_QUERY_MS = 5_000
 
 
 def registered(database: Database[Document], tenant: str, consumer_id: str) -> set[str]:
@@ -58,11 +57,11 @@ class MongoReceipts:
         if after is not None:
             query.update(earlier(*after))
         with translated():
-            found = self._receipts.find(query, max_time_ms=_QUERY_MS).sort([("at", -1), ("_id", -1)])
+            found = self._receipts.find(query, max_time_ms=QUERY_MS).sort([("at", -1), ("_id", -1)])
             return list(found.limit(limit))
 
     def of_erasure(self, tenant: str, erasure: str) -> list[Document]:
         """The receipts of an erasure, by application."""
         ids = beginning_with(f"{compliance.notice_of_erasure(tenant, erasure)}/")
         with translated():
-            return list(self._receipts.find({"_id": ids}, max_time_ms=_QUERY_MS).sort("_id", 1))
+            return list(self._receipts.find({"_id": ids}, max_time_ms=QUERY_MS).sort("_id", 1))

@@ -8,22 +8,20 @@ collection of their own, which only the apps service may read. ``TELLING`` are t
 from typing import Any
 
 from shared.access.apps.compliance import STATES, TOPICS
+from shared.contracts.bson_types import DATE, STRING, WHOLE
 from shared.contracts.collections import Collections, CollectionSpec, object_schema
 
 APPS, PUBLIC_KEYS, PRIVATE_KEYS, TENANTS = "apps", "app_keys", "app_private_keys", "app_tenants"
 NOTICES, RECEIPTS, REGISTER = "app_notices", "app_receipts", "app_consumers"
 
-_STRING: dict[str, Any] = {"bsonType": "string"}
-_TEXTS: dict[str, Any] = {"bsonType": "array", "items": _STRING}
-_DATE: dict[str, Any] = {"bsonType": "date"}
-_WHOLE: dict[str, Any] = {"bsonType": ["int", "long"]}
+_TEXTS: dict[str, Any] = {"bsonType": "array", "items": STRING}
 _OBJECTS: dict[str, Any] = {"bsonType": "array", "items": {"bsonType": "object"}}
 _HASH: dict[str, Any] = {"bsonType": "string", "pattern": "^[0-9a-f]{64}$"}
 
 _APP = object_schema(
     required={
-        "tenant": _STRING,
-        "name": _STRING,
+        "tenant": STRING,
+        "name": STRING,
         "state": {"enum": ["pending", "approved", "suspended"]},
         "requested": _TEXTS,
         "scopes": _TEXTS,
@@ -33,28 +31,28 @@ _APP = object_schema(
         "secrets": _OBJECTS,
         "revoked": _OBJECTS,
         "contacts": _TEXTS,
-        "auth_method": _STRING,
-        "created": _DATE,
-        "created_by": _STRING,
-        "revision": _WHOLE,
+        "auth_method": STRING,
+        "created": DATE,
+        "created_by": STRING,
+        "revision": WHOLE,
     },
     optional={
-        "uri": _STRING,
-        "logo_uri": _STRING,
-        "policy_uri": _STRING,
-        "tos_uri": _STRING,
-        "software_id": _STRING,
-        "software_version": _STRING,
-        "reason": _STRING,
+        "uri": STRING,
+        "logo_uri": STRING,
+        "policy_uri": STRING,
+        "tos_uri": STRING,
+        "software_id": STRING,
+        "software_version": STRING,
+        "reason": STRING,
     },
 )
-_PUBLIC = {"jwk": {"bsonType": "object"}, "issuer": _STRING, "created": _DATE}
+_PUBLIC = {"jwk": {"bsonType": "object"}, "issuer": STRING, "created": DATE}
 
 COLLECTIONS: Collections = {
     APPS: CollectionSpec(_APP, indexes=((("tenant", 1), ("created", 1)),)),
     # Whoever registers an application of a tenant counts here, so that no two do at the same moment.
-    TENANTS: CollectionSpec(object_schema({"turns": _WHOLE})),
-    PUBLIC_KEYS: CollectionSpec(object_schema(_PUBLIC, {"until": _DATE})),
+    TENANTS: CollectionSpec(object_schema({"turns": WHOLE})),
+    PUBLIC_KEYS: CollectionSpec(object_schema(_PUBLIC, {"until": DATE})),
     # ``sealed``: the private key is encrypted with a key of the vault.
     PRIVATE_KEYS: CollectionSpec(
         object_schema({**_PUBLIC, "private": {"bsonType": "binData"}, "sealed": {"bsonType": "bool"}})
@@ -63,25 +61,25 @@ COLLECTIONS: Collections = {
 
 _TOPIC = {"enum": list(TOPICS)}
 _NOTICE = object_schema(
-    {"tenant": _STRING, "topic": _TOPIC, "apps": _TEXTS, "at": _DATE},
-    {"consumer_id": _STRING},
+    {"tenant": STRING, "topic": _TOPIC, "apps": _TEXTS, "at": DATE},
+    {"consumer_id": STRING},
 )
 _RECEIPT = object_schema(
     required={
-        "app": _STRING,
-        "tenant": _STRING,
+        "app": STRING,
+        "tenant": STRING,
         "topic": _TOPIC,
-        "at": _DATE,
+        "at": DATE,
         "state": {"enum": list(STATES)},
-        "attempts": _WHOLE,
+        "attempts": WHOLE,
     },
     optional={
-        "consumer_id": _STRING,
-        "reason": _STRING,
-        "endpoint": _STRING,
-        "enqueued": _DATE,
-        "settled": _DATE,
-        "expires": _DATE,
+        "consumer_id": STRING,
+        "reason": STRING,
+        "endpoint": STRING,
+        "enqueued": DATE,
+        "settled": DATE,
+        "expires": DATE,
     },
 )
 #: A notice is deleted once it has its receipts; a receipt expires a while after it was settled. The register is

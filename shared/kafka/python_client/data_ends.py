@@ -12,15 +12,15 @@ from shared.settings import Settings
 
 Offsets = Mapping[TopicPartition, int]
 
+_SECONDS = 2.0
 
-def data_ends(
-    settings: Settings, positions: Offsets, ends: Offsets, seconds: float = 2.0
-) -> dict[TopicPartition, int]:
+
+def data_ends(settings: Settings, positions: Offsets, ends: Offsets) -> dict[TopicPartition, int]:
     """``ends``, replaced by the reader's position where a partition holds no record from that position on.
 
     Reads with a consumer of its own, which is opened only where a position is below its end: a consumer of
     kafka-python whose partitions were paused and unassigned may fetch nothing more. A partition that does not
-    answer within ``seconds`` keeps its end. Raises Unavailable."""
+    answer within seconds keeps its end. Raises Unavailable."""
     found = dict(ends)
     left = {tp: position for tp, position in positions.items() if position < ends.get(tp, 0)}
     if not left:
@@ -29,7 +29,7 @@ def data_ends(
         consumer.assign(list(left))
         for tp, position in left.items():
             consumer.seek(tp, position)
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + _SECONDS
         while left and time.monotonic() < deadline:
             for tp in consumer.poll(timeout_ms=100, max_records=1):
                 consumer.pause(tp)

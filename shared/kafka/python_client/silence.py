@@ -100,7 +100,7 @@ def _same_address(manager: Any, broker: Any) -> list[Any]:
 
 
 def _bootstrap_brokers(self: Any) -> list[Any]:
-    """Those of the given addresses that have failed the least often. One of them is asked next."""
+    """Returns those of the given addresses that have failed the least often. One of them is asked next."""
     found = list(self._bootstrap_brokers.values())
     backoff = {} if self._manager is None else self._manager._backoff
     failures = [backoff.get(broker.node_id, (0,))[0] for broker in found]

@@ -18,7 +18,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, RSAKey
 from joserfc.jws import serialize_compact
 
-from shared.access.oidc import KEYS_SECONDS, REFETCH_SECONDS, Tokens, Trust
+from shared.access.oidc import GRACE_SECONDS, KEYS_SECONDS, REFETCH_SECONDS, Tokens, Trust
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.http.caller import Denied
 
@@ -80,6 +80,7 @@ class Issuer:
         }
         key = key or self.keys[0]
         head = {"alg": "RS256", "kid": key.kid, **(header or {})}
+        head = {name: value for name, value in head.items() if value is not None}
         return jwt.encode(head, {n: v for n, v in whole.items() if v is not None}, key, algorithms=[head["alg"]])
 
 
@@ -317,6 +318,47 @@ def test_while_the_issuer_is_away_known_keys_go_on(
     issuer.status, issuer.body = status, body
     clock.seconds += KEYS_SECONDS
     assert asyncio.run(tokens.caller(token)).name == "ann"
+    # A day, and not for ever: a key may be withdrawn meanwhile.
+    clock.seconds += GRACE_SECONDS - KEYS_SECONDS
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            asyncio.run(tokens.caller(token))
+    issuer.status, issuer.body = 200, b""
+    clock.seconds += REFETCH_SECONDS
+    assert asyncio.run(tokens.caller(token)).name == "ann"
+
+
+def test_a_new_key_is_fetched_for_a_token_that_names_none(issuer: Issuer, tokens: Tokens, clock: Clock) -> None:
+    asyncio.run(tokens.caller(issuer.token(header={"kid": None})))
+    issuer.keys[:] = [RSAKey.generate_key(2048, {"kid": "two"}, private=True)]
+    token = issuer.token(header={"kid": None})
+    refused(tokens, token)
+    clock.seconds += REFETCH_SECONDS
+    assert asyncio.run(tokens.caller(token)).name == "ann"
+    assert issuer.asked == 2
+    # A wrong signature is no reason to ask more often.
+    stranger = RSAKey.generate_key(2048, {"kid": "one"}, private=True)
+    for _ in range(3):
+        refused(tokens, issuer.token(key=stranger, header={"kid": None}))
+    assert issuer.asked == 2
+
+
+def test_an_issuer_that_withdraws_all_keys_is_believed(issuer: Issuer, tokens: Tokens, clock: Clock) -> None:
+    token, nameless = issuer.token(), issuer.token(header={"kid": None})
+    asyncio.run(tokens.caller(token))
+    issuer.body = b'{"keys": []}'
+    clock.seconds += KEYS_SECONDS
+    refused(tokens, token)
+    refused(tokens, nameless)
+    issuer.body = b""
+    clock.seconds += REFETCH_SECONDS
+    assert asyncio.run(tokens.caller(token)).name == "ann"
+    issuer.body = b'{"keys": []}'
+    clock.seconds += KEYS_SECONDS
+    refused(tokens, nameless)
+    issuer.body = b""
+    clock.seconds += REFETCH_SECONDS
+    assert asyncio.run(tokens.caller(nameless)).name == "ann"
 
 
 @pytest.mark.parametrize(

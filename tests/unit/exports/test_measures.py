@@ -130,6 +130,14 @@ def test_the_route_gives_its_items_as_a_file(services: Services) -> None:
     assert (twice.status_code, twice.json()["detail"]) == (422, "unit: is given twice, and takes one value")
 
 
+def test_what_is_beside_the_items_is_a_header(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = {"unit": "month", "period": {"first": "2026-10-01"}, "left_out": 2, "others": ["USD"]}
+    monkeypatch.setitem(globals(), "ANSWER", {**about, "items": ANSWER["items"]})
+    app = create_app(cast(Any, None), list, services.client, access=OPEN)
+    answer = get(app, "/v1/export/measures/revenue", {}, {"Kith-Tenant": "acme"})
+    assert json.loads(answer.headers["Kith-Measure"]) == {k: v for k, v in about.items() if k != "others"}
+
+
 def test_columns_are_read_anew_where_a_service_was_replaced(services: Services) -> None:
     assert "gross" in services.client.schema("revenue", ANSWER)["$defs"]["Item"]["properties"]
     with pytest.raises(Unavailable, match="revenue"):

@@ -252,6 +252,13 @@ def test_a_document_without_personal_fields_is_asked_for_without_them() -> None:
         ("consumers", "location.city", ["city"]),
         ("consumers", "location.*", ["country", "region", "city", "lat", "lon"]),
         ("consumers", "traits.vip", ["traits"]),
+        ("consumers", "personal.city", ["personal"]),
+        ("providers", "traits.name", ["traits"]),
+        ("providers", "location.city", ["city"]),
+        ("providers", "city", ["city"]),
+        ("relations", "traits.kind", ["traits"]),
+        ("relations", "event.time", ["event_time"]),
+        ("relations", "event.id", ["event_id"]),
         ("providers", "nothing", []),
     ],
 )

@@ -70,13 +70,16 @@ def test_concentration_of_equals_and_of_one() -> None:
 def test_top_providers_are_ordered_and_share_the_whole() -> None:
     found = top_providers({"b": 30, "a": 30, "c": 60, "none": 0, "back": -20}, 3, money=True, currency="EUR")
     assert [(item.provider_id, item.amount_minor, item.share) for item in found.items] == [
-        ("c", 60, 0.6),
-        ("a", 30, 0.3),
-        ("b", 30, 0.3),
+        ("c", 60, 0.5),
+        ("a", 30, 0.25),
+        ("b", 30, 0.25),
     ]
     assert (found.total_minor, found.total_count, found.currency) == (100, None, "EUR")
     assert top_providers({}, 3).items == []
-    assert top_providers({"a": -5, "b": 5}, 3, money=True, currency="EUR").items[0].share is None
+    refunded = top_providers({"a": -90, "b": 100, "c": 0}, 3, money=True, currency="EUR")
+    assert [item.share for item in refunded.items] == [1, 0, None]
+    assert refunded.total_minor == 10
+    assert [item.share for item in top_providers({"a": -5, "c": 0}, 3, money=True).items] == [None, None]
     counted = top_providers({"a": 7}, 3)
     assert (counted.total_count, counted.total_minor, counted.currency) == (7, None, None)
     assert [(item.count, item.amount_minor) for item in counted.items] == [(7, None)]

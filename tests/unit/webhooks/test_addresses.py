@@ -77,7 +77,7 @@ def test_networks_of_ones_own_can_be_allowed() -> None:
         ("https://127.0.0.1/", "not a public"),
         ("https://[::1]/", "not a public"),
         ("https://[::ffff:10.0.0.1]/", "not a public"),
-        ("https://[fe80::1%25eth0]/", "no"),
+        ("https://[fe80::1%25eth0]/", "without a zone"),
         ("https://169.254.169.254/latest/meta-data", "not a public"),
         ("https://" + "a" * 2000, "2,000"),
     ],
@@ -102,6 +102,8 @@ NUMBERS = [
 ]
 NO_NAMES = [
     *("*.example", "-a.example", "a-.example", ".example.org", "example..org", "a" * 64 + ".org", "%6c%6fcalhost"),
+    *("[v1.fe]", "[2001:4860:4860::8888%25eth0]", "[2001:4860:4860::8888%eth0]", "[2001:4860:4860::8888]x"),
+    *("x[2001:4860:4860::8888]", "[2001:4860:4860::8888%25]", "[v1.8.8.8.8]"),
     *(".".join(["a" * 60] * 5), "evil%00.example", "example.org;x", "[v1.fe80::a]", "a,b", "a'b", "$(id)"),
 ]
 
@@ -128,9 +130,11 @@ def test_this_machine_is_no_receiver_unless_it_is_allowed(host: str) -> None:
         "https://xn--bcher-kva.example/",
         "https://example.org.:443/?a=%zz",
         "https://a_b.c-d/",
+        "https://[2001:4860:4860::8888]:443/",
+        "https://[2001:4860:4860:0:0:0:8.8.8.8]/",
     ],
 )
-def test_an_unusual_url_of_a_name_is_taken(url: str) -> None:
+def test_an_unusual_url_is_taken(url: str) -> None:
     assert check_url(url, []) is None
 
 

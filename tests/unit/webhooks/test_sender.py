@@ -8,9 +8,10 @@ from unittest.mock import Mock
 import orjson
 import standardwebhooks
 
+from services.webhooks.delivery import retry_policy
 from services.webhooks.delivery.http_client import Answer
-from services.webhooks.delivery.queue import Queue
-from services.webhooks.delivery.sender import Sender, SenderContext
+from services.webhooks.delivery.queue import Queue, Settled
+from services.webhooks.delivery.sender import CONCURRENCY, Sender, SenderContext
 from services.webhooks.delivery.tenant_semaphore import TenantSemaphore
 from services.webhooks.messages.rendering import Renderer
 from services.webhooks.metrics import SenderMetrics
@@ -118,3 +119,87 @@ def test_a_sender_whose_outcomes_cannot_be_stored_ends_and_sends_nothing_more() 
         assert isinstance(running.task.exception(), RuntimeError)
 
     told(story)
+
+
+class Templated:
+    """A sender with a queue of ``waiting`` deliveries, none of which has to wait for another."""
+
+    def __init__(self, template: str, waiting: int) -> None:
+        self.sent = 0
+        self.outcomes: list[str] = []
+        self.off_loop: list[bool] = []
+        self._in_thread = False
+        queue = Mock(spec=Queue)
+        queue.retrying.return_value = []
+        left = {f"c{n}": delivery(f"c{n}") for n in range(waiting)}
+        queue.waiting.side_effect = lambda *_, **__: [*left.values()]
+        queue.firsts.side_effect = lambda _, subjects: [left[each] for each in subjects if each in left]
+
+        def settle(settled: list[Settled]) -> None:
+            for each in settled:
+                self.outcomes.append(each.entry["outcome"])
+                del left[each.delivery["subject"]]
+
+        queue.settle.side_effect = settle
+        queue.has_failed.return_value = False
+        renderer = Renderer(Mock(), str, lambda _tenant, _consumer: None, None)
+        request = renderer.request
+
+        def watched(*arguments: Any) -> Any:
+            self.off_loop.append(self._in_thread)
+            return request(*arguments)
+
+        renderer.request = watched  # type: ignore[method-assign, assignment]
+        metrics, places = SenderMetrics(new_registry()), TenantSemaphore(100)
+        context = SenderContext(queue, renderer, self, metrics, self.thread, places, jitter=lambda: 0.0)
+        self.sender = Sender({**ENDPOINT, "template": template}, context, lambda: True)
+
+    async def thread(self, call: Callable[[], Any]) -> Any:
+        self._in_thread = True
+        try:
+            return call()
+        finally:
+            self._in_thread = False
+
+    async def post(self, url: str, headers: dict[str, str], body: bytes) -> Answer:  # noqa: ARG002
+        self.sent += 1
+        return Answer(1, 204)
+
+    async def run_until(self, done: Callable[[], bool]) -> None:
+        task = asyncio.create_task(self.sender.run())
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not done():
+                assert not task.done()
+                await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def test_a_template_is_computed_beside_the_loop() -> None:
+    async def story() -> Templated:
+        running = Templated("{of: data.consumer_id}", 5)
+        await running.run_until(lambda: len(running.outcomes) == 5)
+        return running
+
+    running = asyncio.run(story())
+    assert (running.outcomes, running.sent) == (["delivered"] * 5, 5)
+    assert running.off_loop == [True] * 5
+
+
+def test_a_template_that_fails_does_not_use_a_queue_up_at_once() -> None:
+    most = retry_policy.BREAKS_AFTER + CONCURRENCY
+
+    async def story() -> Templated:
+        running = Templated("join(' ', data.consumer_id)", 10 * most)
+        health = running.sender._health
+
+        def paused() -> bool:
+            return health.room(1, asyncio.get_running_loop().time()) == 0 and not running.sender._tasks
+
+        await running.run_until(lambda: paused() or len(running.outcomes) > most)
+        return running
+
+    running = asyncio.run(story())
+    assert set(running.outcomes) == {"given_up"}
+    assert len(running.outcomes) <= most
+    assert running.sent == 0

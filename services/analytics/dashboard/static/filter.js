@@ -37,16 +37,25 @@ export function address(state) {
   return `?${kept}`;
 }
 
-// First and last day that count. All time goes from the first day of the data, `extent`, to today or its last; null
-// where nobody knows the extent.
+// First and last day that count. All time goes from the first day of the data, `extent`, to today or its last, and
+// ends with old data that would not fit in otherwise; null where nobody knows the extent.
 export function days(state, extent) {
   if (state.period === "own") return [state.from, state.to];
   const now = today();
   if (state.period !== "all") return [following(now, 1 - Number(state.period)), now];
   if (!extent) return [null, null];
-  const last = extent.last > now ? extent.last : now, first = extent.first ?? now;
+  const old = extent.last && extent.last <= following(now, -MOST_DAYS);
+  const last = old || extent.last > now ? extent.last : now, first = extent.first ?? now;
   const earliest = following(last, 1 - MOST_DAYS);
   return [first < earliest ? earliest : first, last];
+}
+
+// What a page says of all time where it is not all; null where it is.
+export function cut(state, extent) {
+  if (state.period !== "all" || !extent?.first) return null;
+  const [first] = days(state, extent);
+  return extent.first < first
+    ? `The data begins on ${extent.first}. Shown is what is from ${first} on, because a period has 3,660 days at most.` : null;
 }
 
 // What the services are asked: `to` is the day after the last.

@@ -5,7 +5,7 @@ import { begin, get } from "./api.js";
 import { callerOf } from "./caller.js";
 import { colours } from "./colours.js";
 import { h, notice, within } from "./dom.js";
-import { address, DAY_MS, days, form, query, readAddress } from "./filter.js";
+import { address, cut, DAY_MS, days, form, query, readAddress } from "./filter.js";
 import { askForKey, fromAddress, key } from "./key.js";
 import { forgetNames } from "./names.js";
 import { stream } from "./stream.js";
@@ -13,6 +13,7 @@ import { offered, VIEWS } from "./views.js";
 
 const main = document.getElementById("main"), live = document.getElementById("live");
 const nav = document.querySelector("nav"), whoIsIt = document.getElementById("who");
+const note = document.getElementById("cut");
 let state = readAddress(), search = location.search, running = new AbortController(), shown = null;
 let caller = null, number = 0, lock = false, suggested = null;
 
@@ -27,7 +28,7 @@ function instead(...content) {
   leave();
   shown = null;
   tell("waiting", "");
-  document.getElementById("filter").hidden = true;
+  document.getElementById("filter").hidden = note.hidden = true;
   main.replaceChildren(notice(...content));
 }
 
@@ -162,8 +163,10 @@ async function view(signal) {
     }
   }
   if (signal.aborted) return;
-  const period = days(state, known);
+  const period = days(state, known), said = cut(state, known);
   showForm(state, fields, period);
+  note.textContent = said ?? "";
+  note.hidden = !said;
   const { view: make } = await chosen.load();
   if (signal.aborted) return;
   const asked = query(state, period);

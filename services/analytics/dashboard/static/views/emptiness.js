@@ -40,7 +40,7 @@ export function emptiness() {
       actions.push(button(`Show ${from} to ${to}`, { period: "own", from, to }));
       const latest = { period: "own", from: following(own.last, -29), to: own.last };
       if (latest.from > to) actions.push(button(`Show the latest, ${latest.from} to ${latest.to}`, latest));
-      actions.push(button("All time", { period: "all", from: "", to: "" }));
+      if (filter.state.period !== "all") actions.push(button("All time", { period: "all", from: "", to: "" }));
     } else if (narrow) text = `${what} are not known at any time.`;
     else text = `Nothing is known of the tenant ${filter.options.tenant || filter.caller.tenant} yet.`;
     if (narrow) actions.push(button("All kinds and categories", { kind: "", category: "" }));

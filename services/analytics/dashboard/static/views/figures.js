@@ -148,7 +148,9 @@ export function figuresOf() {
       if (event === "change") {
         const days = new Map(figures.days.map((day) => [day.day, day]));
         for (const day of news.days) {
-          if (day.count || day.rating_count || Object.keys(day.amount).length) days.set(day.day, day);
+          // A masked amount is a text.
+          const money = typeof day.amount === "object" && Object.keys(day.amount).length;
+          if (day.count || day.rating_count || money) days.set(day.day, day);
           else days.delete(day.day);
         }
         figures = { ...news, days: [...days.values()].sort((one, other) => (one.day < other.day ? -1 : 1)) };
