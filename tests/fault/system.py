@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -21,6 +20,7 @@ from shared.settings import Settings
 from tests.fault.invariant import Invariant
 from tests.fault.load import Item, Load
 from tests.fault.nodes import Kafka, Mongo, nodes_of
+from tests.fault.nursery import Worker
 from tests.fault.watch import Watch
 from tests.support.paths import ROOT
 from tests.support.waiting import Late
@@ -91,9 +91,9 @@ class System:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("KITH_")}
         given = {f"KITH_{name.upper()}": value for name, value in variables.items()}
         name = f"{service}-{sum(p.name.startswith(service) for p in (*self.workers, *self._dead)) + 1}"
-        process = Process(
+        process = Worker(
             name,
-            [sys.executable, "-m", "tests.fault.process", f"services.{service}"],
+            service,
             self._folder / f"{name}.log",
             {
                 **clean,
