@@ -33,7 +33,7 @@ _HEADER_BYTES = 64
 _FORMS = {
     "tenant": re.compile(r"[a-z0-9][a-z0-9_-]{0,62}"),
     "type": re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}"),
-    "event_id": re.compile(r"[^\0]{0,200}"),
+    "event_id": re.compile(r"[^\0\ud800-\udfff]{0,200}"),
 }
 
 _WHOLE = {**WHOLE, "minimum": 0}

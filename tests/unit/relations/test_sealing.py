@@ -1,13 +1,18 @@
 """The relations service with a vault: plain text past the door, dead letters, the blind index."""
 
+import json
 from typing import Any
 
+import bson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.relations.fact_documents import digest
 from shared.contracts.codec import encode
+from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import Event
-from shared.runtime.dead_letters import KEPT_BYTES, MAX_BYTES
+from shared.runtime.dead_letters import KEPT_BYTES, MAX_BYTES, document
 from shared.runtime.protocols import Document, GetKeys, Message, Partition, Record
 from shared.vault.dead_letters import NOTHING, SEALED_FOR, opened, owner_of, sealed_for
 from shared.vault.fields import seal_event
@@ -253,6 +258,19 @@ def test_under_whose_key_a_letter_is_sealed(
     value: bytes, key: bytes | None, topic: str, owner: tuple[str, str]
 ) -> None:
     assert owner_of(record(value, key, topic)) == owner
+
+
+@given(
+    st.sampled_from(["tenant", "type", "id", "consumer_id"]), st.text(st.characters(), max_size=4), st.booleans()
+)
+def test_what_a_letter_says_of_a_broken_event_can_be_stored(name: str, text: str, half: bool) -> None:
+    """Half an emoji is no text for MongoDB. A letter that cannot be stored would stop the worker."""
+    fields = json.loads(BROKEN) | {name: text + ("\ud83d" if half else "")}
+    fields["data"] |= {"consumer_id": fields.pop("consumer_id", "ada"), "half": "\ud83d"}
+    letter = document(record(json.dumps(fields).encode()), InvalidEvent("invalid", "is wrong"), "relations")
+    assert bson.decode(bson.encode(letter))["reason"] == "invalid"
+    owner = owner_of(record(json.dumps(fields).encode()))
+    assert all(each.encode() is not None for each in owner)
 
 
 @pytest.fixture
