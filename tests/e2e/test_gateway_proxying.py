@@ -15,8 +15,9 @@ from tests.support.waiting import PATIENCE_SECONDS
 
 ADDRESS = "127.42.0.1"
 PIECE = b"x" * 65_536
-#: More than all buffers on the way hold: nginx's, and the kernel's of both connections.
-PIECES = 1_024
+#: More than all buffers on the way hold: nginx's, and the kernel's of both connections. 256 MiB, most of which is
+#: never sent.
+PIECES = 4_096
 #: After which a piece that nobody takes counts as not taken.
 BLOCKED_SECONDS = 3.0
 
@@ -28,6 +29,8 @@ class Service(ThreadingHTTPServer):
 
     def __init__(self, port: int) -> None:
         super().__init__((ADDRESS, port), Handler)
+        # Its connections have it from here, and it does not grow then.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, len(PIECE))
         self.taken = 0
         self.ended = threading.Event()
 
