@@ -1,9 +1,10 @@
 """Workers as forks of a process that has imported their code already: the imports are two seconds of a processor,
 and the fault tests start hundreds of workers. A fork is what ``python -m tests.fault.process`` is after them: its
 own session, environment, log and end, and the kernel kills it when the nursery is gone, which ends with the tests.
-Importing a module has no effects: nothing but modules is inherited.
+Importing a module has no effects: what is inherited is modules, and the seed of hashes, which orders sets. Where
+processes must agree whatever their seeds, they are fresh ones.
 
-``python -m tests.fault.nursery DESCRIPTOR`` is the nursery; ``Worker`` is the tests' side.
+``python -m tests.fault.nursery DESCRIPTOR`` is the nursery; ``new_worker`` is the tests' side.
 """
 
 import contextlib
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from shared.local.private import UMASK, private_file
-from shared.local.processes import Process
+from shared.local.processes import Process, ProcessFailed
 from shared.local.shim import PR_SET_PDEATHSIG
 from tests.fault import process
 from tests.support.paths import ROOT
@@ -31,14 +32,18 @@ from tests.support.paths import ROOT
 _LARGEST = 1 << 20
 
 
+def new_worker(name: str, service: str, log: Path, env: dict[str, str], *, fresh: bool = False) -> Process:
+    """A process of ``tests.fault.process`` with one of the services in it, not started. ``fresh``: it imports its
+    code itself, as all do on a system that is not Linux and lacks what the nursery needs."""
+    kind = Process if fresh or sys.platform != "linux" else Worker
+    return kind(name, [sys.executable, "-m", "tests.fault.process", f"services.{service}"], log, env)
+
+
 class Worker(Process):
-    """A process of ``tests.fault.process`` with one of the services in it."""
+    """One that the nursery forks."""
 
-    #: One for all, as long as the tests run.
+    #: One for all, as long as the tests run or until it ends.
     _nursery: "ClassVar[_Nursery | None]" = None
-
-    def __init__(self, name: str, service: str, log: Path, env: dict[str, str]) -> None:
-        super().__init__(name, ["tests.fault.process", f"services.{service}"], log, env)
 
     def _spawn(self) -> None:
         self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -47,7 +52,7 @@ class Worker(Process):
         if Worker._nursery is None:
             Worker._nursery = _Nursery(self.log.with_name("nursery.log"))
         # Has what of it is used.
-        self._child = _Fork(Worker._nursery, self.argv, self.log, self.env or {})  # type: ignore[assignment]
+        self._child = _Fork(Worker._nursery, self.argv[2:], self.log, self.env or {})  # type: ignore[assignment]
 
 
 class _Fork:
@@ -60,7 +65,11 @@ class _Fork:
 
     def poll(self) -> int | None:
         if self.returncode is None:
-            self.returncode = self._nursery.ask(ended=self.pid)
+            try:
+                self.returncode = self._nursery.ask(ended=self.pid)
+            except ProcessFailed:
+                # The kernel has killed all of its workers, too.
+                self.returncode = -signal.SIGKILL
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
@@ -81,6 +90,7 @@ class _Fork:
 class _Nursery:
     def __init__(self, log: Path) -> None:
         self._lock = threading.Lock()
+        self._asked = 0
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         clean = {name: value for name, value in os.environ.items() if not name.startswith("KITH_")}
         argv = [sys.executable, "-m", "tests.fault.nursery", str(theirs.fileno())]
@@ -91,12 +101,24 @@ class _Nursery:
         theirs.close()
 
     def ask(self, **request: Any) -> Any:
+        """Raises ProcessFailed when it has ended; the next worker gets another nursery."""
         with self._lock:
-            self._socket.send(json.dumps(request).encode())
-            answer = self._socket.recv(_LARGEST)
-        if not answer:
-            raise self._process.failure("has ended")
-        return json.loads(answer)
+            self._asked += 1
+            with contextlib.suppress(OSError):
+                self._socket.send(json.dumps([self._asked, request]).encode())
+                while received := self._socket.recv(_LARGEST):
+                    number, answer = json.loads(received)
+                    # Else it answers a request whose test was interrupted.
+                    if number == self._asked:
+                        return answer
+            self._socket.close()
+            self._process.kill()
+            failure = self._process.failure("has ended")
+            if Worker._nursery is self:
+                Worker._nursery = None
+                # Whoever only asks for a worker sees that it was killed.
+                print(failure, file=sys.stderr)
+        raise failure
 
 
 def _serve(asked: socket.socket) -> list[str] | None:
@@ -105,7 +127,8 @@ def _serve(asked: socket.socket) -> list[str] | None:
     imported: set[str] = set()
     while request := asked.recv(_LARGEST):
         answer: int | None
-        match json.loads(request):
+        number, wanted = json.loads(request)
+        match wanted:
             case {"ended": pid}:
                 if pid not in endings and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                     endings[pid] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -113,10 +136,12 @@ def _serve(asked: socket.socket) -> list[str] | None:
             case {"start": argv, "log": log, "env": env}:
                 module = f"{argv[1]}.__main__"
                 if module not in imported:
-                    importlib.import_module(module)
+                    # What cannot be imported fails again in the child, and is in its log.
+                    with contextlib.suppress(Exception):
+                        importlib.import_module(module)
                     imported.add(module)
                     # What it needs stays; itself, it is run and not imported.
-                    del sys.modules[module]
+                    sys.modules.pop(module, None)
                 gc.collect()
                 gc.freeze()
                 parent = os.getpid()
@@ -127,23 +152,23 @@ def _serve(asked: socket.socket) -> list[str] | None:
                     return [*argv]
             case other:
                 raise ValueError(other)
-        asked.send(json.dumps(answer).encode())
+        asked.send(json.dumps([number, answer]).encode())
     return None
 
 
 def _become(parent: int, log: str, env: dict[str, str]) -> None:
-    """What ``Process`` gives to a child of its own."""
+    """What ``Process`` gives to a child of its own. The log first: what fails then, is in it."""
+    nothing, file = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_APPEND)
+    for given, place in ((nothing, 0), (file, 1), (file, 2)):
+        os.dup2(given, place)
+    os.close(nothing)
+    os.close(file)
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         sys.exit("the nursery was gone before this process could be tied to it")
     os.setsid()
     os.umask(UMASK)
-    nothing, file = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_APPEND)
-    for given, place in ((nothing, 0), (file, 1), (file, 2)):
-        os.dup2(given, place)
-    os.close(nothing)
-    os.close(file)
     os.environ.clear()
     os.environ.update(env)
     time.tzset()

@@ -20,7 +20,7 @@ from shared.settings import Settings
 from tests.fault.invariant import Invariant
 from tests.fault.load import Item, Load
 from tests.fault.nodes import Kafka, Mongo, nodes_of
-from tests.fault.nursery import Worker
+from tests.fault.nursery import new_worker
 from tests.fault.watch import Watch
 from tests.support.paths import ROOT
 from tests.support.waiting import Late
@@ -86,12 +86,13 @@ class System:
     def invariant(self) -> Invariant:
         return Invariant(self.settings, self.database, grown=self.grown)
 
-    def start(self, service: str, **variables: str) -> Process:
-        """Start one more worker. ``fault``, ``sabotage`` and so on become KITH_FAULT, KITH_SABOTAGE …"""
+    def start(self, service: str, *, fresh: bool = False, **variables: str) -> Process:
+        """Start one more worker. ``fault``, ``sabotage`` and so on become KITH_FAULT, KITH_SABOTAGE … A
+        ``fresh`` one takes seconds longer and shares nothing with others, as in production (``nursery.py``)."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("KITH_")}
         given = {f"KITH_{name.upper()}": value for name, value in variables.items()}
         name = f"{service}-{sum(p.name.startswith(service) for p in (*self.workers, *self._dead)) + 1}"
-        process = Worker(
+        process = new_worker(
             name,
             service,
             self._folder / f"{name}.log",
@@ -102,6 +103,7 @@ class System:
                 "KITH_FAULT_RELEASE": str(self._release(name)),
                 **given,
             },
+            fresh=fresh,
         )
         self.workers.append(process)
         process.start()
