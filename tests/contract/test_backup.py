@@ -295,6 +295,16 @@ def test_lost_keys_of_those_whom_the_log_has_in_plain_text_are_named_too(place: 
     place.lose()
     lost = [("acme", "cat"), ("default", "bob"), ("inn", "dan"), ("shop", "")]
     assert place.restore(data, old).lost_keys == lost
+    found = read_status(place.settings, place.database)
+    assert (found.lost_keys, found.lost_tenant_keys) == ({"acme": 1, "default": 1, "inn": 1}, ["shop"])
+    shown: list[int] = []
+    keeper = LostKeys(place.database, shown.append)
+    keeper.look()
+    place.database["lost_keys"].delete_one({"tenant": "shop", "consumer_id": ""})
+    keeper.look()
+    assert shown == [4, 3]
+    found = read_status(place.settings, place.database)
+    assert (found.lost_keys, found.lost_tenant_keys) == ({"acme": 1, "default": 1, "inn": 1}, [])
     place.lose()
     assert place.restore(data, new).lost_keys == []
 
