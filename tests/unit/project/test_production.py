@@ -180,7 +180,7 @@ def test_a_script_whose_openssl_fails_says_so_and_leaves_no_empty_secret(tmp_pat
 
 
 def test_the_script_asks_nothing_that_only_a_new_openssl_knows() -> None:
-    """Debian 11 and RHEL 8 have 1.1.1. There, ``-addext`` adds a second extension of a name that its own file has."""
+    """Debian 11 and RHEL 8 have 1.1.1. There, ``-addext`` adds an extension that its own file has once more."""
     assert not re.search(r"-(noenc|addext)\b(?! states)", SCRIPT.read_text())
 
 
