@@ -130,10 +130,10 @@ def restore(
     positions = list(_positions(read_collection(folder, POSITIONS) if POSITIONS in source.folders else ()))
     check_positions(((id, next) for id, next in positions), source.data.topics, settings)
     ledger = read_ledger(settings)
-    audited = read_collection(folder, AUDITED) if AUDITED in source.folders else ()
-    trail = kept_audit(settings, audited, audit_key(settings))
     # Before anything is dropped: without the topic there would be no keys for what is loaded.
     kept = keys_bounds(settings) if keys_topic else {}
+    audited = read_collection(folder, AUDITED) if AUDITED in source.folders else ()
+    trail = kept_audit(settings, audited, audit_key(settings))
     with connect(mongo) as client:
         database = client.get_database(settings.database, write_concern=WriteConcern("majority"))
         _take(database, source.data.moment, replace)
