@@ -21,6 +21,7 @@ from services.webhooks.delivery.tenant_semaphore import TenantSemaphore
 from services.webhooks.messages.rendering import Opened, Rendered, Renderer
 from services.webhooks.metrics import SenderMetrics
 from shared.contracts.errors import Stale, Unavailable
+from shared.runtime.clock import now
 from shared.runtime.protocols import Document
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class SenderContext:
     threads: Callable[[Callable[[], Any]], Awaitable[Any]]
     under_way: TenantSemaphore
     rate_limits: RateLimits = field(default_factory=RateLimits)
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    clock: Callable[[], datetime] = now
     jitter: Callable[[], float] = random.random
 
 

@@ -26,9 +26,9 @@ _PAUSE = timedelta(seconds=1)
 
 @dataclass(slots=True)
 class Subjects:
-    """Of one endpoint, while its sender has the lease. ``threads`` runs a blocking call; ``clock`` returns the
-    present. A subject is in at most one of ``asked``, ``waiting``, ``busy`` and ``parked``. Coroutines raise
-    Unavailable."""
+    """The subjects of one endpoint, while its sender has the lease. ``threads`` runs a blocking call; ``clock``
+    returns the present. A subject is in at most one of ``asked``, ``waiting``, ``busy`` and ``parked``. Coroutines
+    raise Unavailable."""
 
     endpoint: str
     queue: Queue
