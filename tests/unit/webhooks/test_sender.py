@@ -214,8 +214,11 @@ def test_deliveries_that_a_template_fails_on_hold_up_no_others_and_are_given_up_
         health = running.sender._health
         for seconds, given_up in ((0.25, 2), (1, 5), (1.1, 5), (60, 16)):
             running.now = NOW + timedelta(seconds=seconds)
-            done = 24 + given_up
-            await running.run_until(lambda done=done: len(running.outcomes) >= done and not running.sender._tasks)
+
+            def done(most: int = 24 + given_up) -> bool:
+                return len(running.outcomes) >= most and not running.sender._tasks
+
+            await running.run_until(done)
             assert Counter(running.outcomes) == {"delivered": 24, "given_up": given_up}
         assert health.room(CONCURRENCY, asyncio.get_running_loop().time()) == CONCURRENCY
         assert "failing_since" not in running.sender.endpoint
