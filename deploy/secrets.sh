@@ -28,9 +28,11 @@ random() { # random FILE FORMAT BYTES: a file that is not there; if it fails, it
 }
 
 if [ ! -e ca.crt ]; then
-  quietly openssl req -x509 -newkey rsa:3072 -nodes -days 3650 -subj "/CN=Kith servers" \
-    -addext "basicConstraints=critical,CA:TRUE" -addext "keyUsage=critical,keyCertSign,cRLSign" \
-    -keyout ca.key -out ca.crt
+  # A configuration of its own: OpenSSL 1.1.1 adds what -addext states to what its own file states, and Java takes no
+  # extension twice.
+  printf '[req]\ndistinguished_name=dn\nx509_extensions=ca\n[dn]\n[ca]\nbasicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n' >ca.cnf
+  quietly openssl req -x509 -config ca.cnf -newkey rsa:3072 -nodes -days 3650 -subj "/CN=Kith servers" -keyout ca.key -out ca.crt
+  rm -f ca.cnf
   chmod 444 ca.crt
 fi
 for server in kafka mongo; do

@@ -30,41 +30,54 @@ class Recovered:
     revoked: list[str] = field(default_factory=list)
 
 
-class _Copies:
-    """The entries in the topic, by tenant and number; of several for one place the first, which is older."""
+class Kept:
+    """The entries in the topic beyond the ends of the backup's chains, ``heads``, by tenant and number; of several
+    for one place the first, which is older."""
 
     def __init__(self, heads: Mapping[str, tuple[int, str]]) -> None:
         self._heads = heads
         self.entries: dict[str, dict[int, Entry]] = {}
 
+    def head(self, tenant: str) -> tuple[int, str]:
+        """Number and hash of the last entry in the backup."""
+        return self._heads.get(tenant, (0, FIRST))
+
     def take(self, value: bytes | None) -> bool:
-        """Keep an entry beyond the end of the restored chain. Always False, so that the scan keeps no message."""
+        """Keep an entry beyond the end of a chain. Always False, so that the scan keeps no message."""
         try:
             entry = json.loads(value or b"")
             tenant, sequence = str(entry["tenant"]), int(entry["sequence"])
         except (ValueError, TypeError, KeyError):
             return False  # not written by Kith
-        if sequence > self._heads.get(tenant, (0, FIRST))[0]:
+        if sequence > self.head(tenant)[0]:
             self.entries.setdefault(tenant, {}).setdefault(sequence, entry)
         return False
 
 
-def recover_audit(settings: Settings, database: Database[Document], key: bytes | None) -> Recovered:
-    """Add the entries that the topic has beyond the end of each restored chain, as far as they follow it. Raises
-    Unavailable."""
-    log = MongoAuditLog(database)
-    heads = {tenant: log.head(tenant) for tenant in log.tenants()}
-    copies = _Copies(heads)
+def kept_audit(settings: Settings, entries: Iterable[Mapping[str, Any]], key: bytes | None) -> Kept:
+    """The entries that the topic has beyond those of the backup, ``entries``, which are in order. Raises
+    ConfigurationError where a chain is made with a key, and there is none here; and Unavailable."""
+    ends = {str(entry["tenant"]): entry for entry in entries}
+    check_audit_key(ends.values(), key)
+    kept = Kept({tenant: (end["sequence"], end["hash"]) for tenant, end in ends.items()})
     with LogScan(settings) as scan:
-        scan.read(scan.bounds([Topics(settings.topic_prefix).name(AUDIT)]), copies.take)
+        scan.read(scan.bounds([Topics(settings.topic_prefix).name(AUDIT)]), kept.take)
+    check_kept_key(kept, key)
+    return kept
+
+
+def recover_audit(database: Database[Document], kept: Kept, key: bytes | None) -> Recovered:
+    """Add the entries ``kept`` to the restored chains, as far as they follow. Raises Unavailable."""
+    log = MongoAuditLog(database)
     found = Recovered()
-    for tenant, beyond in sorted(copies.entries.items()):
-        entries = following(heads.get(tenant, (0, FIRST)), beyond, key)
+    for tenant, beyond in sorted(kept.entries.items()):
+        head = kept.head(tenant)
+        entries = following(head, beyond, key)
         for start in range(0, len(entries), _BATCH):
             log.append(entries[start : start + _BATCH])
         found.entries[tenant] = entries
         found.revoked += revoked_in(beyond.values(), key)
-        end = heads.get(tenant, (0, FIRST))[0] + len(entries)
+        end = head[0] + len(entries)
         if max(beyond) > end:
             found.lost[tenant] = max(beyond) - end
     return found
@@ -95,6 +108,14 @@ def check_audit_key(entries: Iterable[Mapping[str, Any]], key: bytes | None) -> 
     last = {str(entry["tenant"]): is_keyed(entry) for entry in entries} if key is None else {}
     if any(last.values()):
         raise ConfigurationError(NO_KEY)
+
+
+def check_kept_key(kept: Kept, key: bytes | None) -> None:
+    """The same of what the topic has: a key may have been introduced after the backup."""
+    for tenant, beyond in kept.entries.items() if key is None else ():
+        # What would be added, and the last of all: beyond a gap it is not added, but says what the services have.
+        check_audit_key(following(kept.head(tenant), beyond, key), key)
+        check_audit_key([beyond[max(beyond)]], key)
 
 
 def record_restore(

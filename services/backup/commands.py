@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from services.backup.restore import Restored
 
 _SHOWN = 20
+_OWN = "(its own key: search by e-mail and number, secrets of webhooks, dead letters without a consumer)"
+_SIGNING = "(no tenant: the keys that sign access tokens and receipts)"
 
 
 def backup_command(
@@ -81,13 +83,13 @@ def _show(done: "Restored") -> None:
     typer.echo(f"Entries of the audit: {done.recovered:,} taken from the topic, {done.lost_entries:,} lost.")
     if not done.lost_keys:
         return
+    own = sum(not id for _, id in done.lost_keys)
     typer.echo(
-        f"\n{len(done.lost_keys):,} consumers have lost the key of their personal data. What was sealed with it "
-        "can never be read again. Let their sources send it anew, or erase them. The collection lost_keys has "
-        "them all:"
+        f"\n{len(done.lost_keys) - own:,} consumers and {own:,} tenants have lost their key. What was sealed "
+        "with it can never be read again. Let the sources of consumers send it anew, or erase them; kith status "
+        "says what to do for a tenant. The collection lost_keys has them all:"
     )
     for tenant, id in done.lost_keys[:_SHOWN]:
-        own = "(its own key: search by e-mail and number, secrets of webhooks, dead letters without a consumer)"
-        typer.echo(f"  {tenant} {printable(id) or own}")
+        typer.echo(f"  {tenant} {printable(id) or (_SIGNING if tenant == '*' else _OWN)}")
     if len(done.lost_keys) > _SHOWN:
         typer.echo(f"  and {len(done.lost_keys) - _SHOWN:,} more")

@@ -108,7 +108,7 @@ def _without_key(database: Database[Document], owners: list[tuple[str, str]]) ->
 
 
 def record_lost(database: Database[Document], lost: Iterable[tuple[str, str]], moment: str, now: datetime) -> None:
-    """Store who is affected, and the finding that counts them by tenant. Raises Unavailable."""
+    """Store who is affected, and the findings that count them by tenant. Raises Unavailable."""
     counts: dict[str, int] = {}
     with translated():
         for batch in _batches(list(lost)):
@@ -125,13 +125,13 @@ def record_lost(database: Database[Document], lost: Iterable[tuple[str, str]], m
             database[LOST_KEYS].bulk_write(
                 [ReplaceOne({"_id": each["_id"]}, each, upsert=True) for each in documents]
             )
-            for tenant, _ in batch:
-                counts[tenant] = counts.get(tenant, 0) + 1
+            for finding in (finding_of(*owner) for owner in batch):
+                counts[finding] = counts.get(finding, 0) + 1
         if counts:
             database[FINDINGS].bulk_write(
                 [
-                    UpdateOne({"_id": finding_of(tenant)}, {"$set": {"count": count, "last": now}}, upsert=True)
-                    for tenant, count in counts.items()
+                    UpdateOne({"_id": finding}, {"$set": {"count": count, "last": now}}, upsert=True)
+                    for finding, count in counts.items()
                 ]
             )
 

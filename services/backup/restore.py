@@ -10,7 +10,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 from pymongo.write_concern import WriteConcern
 
-from services.backup.audit import check_audit_key, record_restore, recover_audit
+from services.backup.audit import Kept, kept_audit, record_restore, recover_audit
 from services.backup.files import Manifest, check_collection, extended, read_collection, read_manifest
 from services.backup.keys_topic import keys_bounds, restore_keys
 from services.backup.log import check_no_members, check_positions, record_ends
@@ -126,13 +126,14 @@ def restore(
             "--keys-from-topic. New ones would replace them there for good"
         )
     source = open_source(folder, keys, keys_topic, say)
-    check_audit_key(read_collection(folder, AUDITED) if AUDITED in source.folders else (), audit_key(settings))
     check_no_members(settings)
     positions = list(_positions(read_collection(folder, POSITIONS) if POSITIONS in source.folders else ()))
     check_positions(((id, next) for id, next in positions), source.data.topics, settings)
     ledger = read_ledger(settings)
     # Before anything is dropped: without the topic there would be no keys for what is loaded.
     kept = keys_bounds(settings) if keys_topic else {}
+    audited = read_collection(folder, AUDITED) if AUDITED in source.folders else ()
+    trail = kept_audit(settings, audited, audit_key(settings))
     with connect(mongo) as client:
         database = client.get_database(settings.database, write_concern=WriteConcern("majority"))
         _take(database, source.data.moment, replace)
@@ -144,7 +145,8 @@ def restore(
         documents += sum(_load(database, name, source, say) for name in collections if name not in first)
         # A topic that was made late lacks keys that are older than it.
         as_new = source.keys_are_as_new and not keys_topic
-        return _afterwards(settings, database, source, dict(positions), as_new, (documents, from_topic, destroyed))
+        counts = documents, from_topic, destroyed
+        return _afterwards(settings, database, source, dict(positions), trail, as_new, counts)
 
 
 def _afterwards(
@@ -152,11 +154,12 @@ def _afterwards(
     database: Database[Document],
     source: Source,
     positions: dict[str, int | None],
+    trail: Kept,
     keys_are_as_new: bool,
     counts: tuple[int, int, int],
 ) -> Restored:
     now, key, moment = datetime.now(UTC), audit_key(settings), source.data.moment
-    recovered = recover_audit(settings, database, key)
+    recovered = recover_audit(database, trail, key)
     revoked = _revoke(database, recovered.revoked, now)
     read = _read_by_relations(positions)
     lost = find_lost(settings, database, read if keys_are_as_new else {}, stored=not keys_are_as_new)

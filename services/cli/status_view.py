@@ -8,12 +8,14 @@ from rich.text import Text
 
 from services.cli.health import Health
 from services.cli.tables import Column, Row, fitted
+from shared.access.chain import INSTALLATION
 from shared.contracts.services import CONNECTORS
 from shared.observability.status import PartitionStatus, Status
 from shared.observability.terminal import printable
 
 #: A partition with lag that stores nothing for this long is stuck, or has no worker.
 STUCK_SECONDS = 10
+_DONE = "delete what the collection lost_keys has with that tenant and an empty consumer_id"
 
 
 def status_view(
@@ -41,7 +43,13 @@ def status_view(
 def attention(status: Status, services: Sequence[Health]) -> list[Text]:
     """One sentence for each problem, the worst first."""
     red = [*_unready(services), *_lost_workers(status), *_waiting(status), *_open_letters(status)]
-    yellow = [*_plaintext(status), *_incomplete(status), *_lost_keys(status), *_not_in_nfc(status)]
+    yellow = [
+        *_plaintext(status),
+        *_incomplete(status),
+        *_lost_keys(status),
+        *_lost_tenant_keys(status),
+        *_not_in_nfc(status),
+    ]
     lines = [*((text, "red") for text in red), *((text, "yellow") for text in yellow)]
     return [Text(printable(f"! {text}"), style=style) for text, style in lines]
 
@@ -103,6 +111,20 @@ def _lost_keys(status: Status) -> Iterator[str]:
         yield (
             f"Findings: {total:,} {have} of personal data in a restore ({where}). What was sealed then cannot "
             "be read again. Let the sources send it anew, or erase them; the collection lost_keys lists them."
+        )
+
+
+def _lost_tenant_keys(status: Status) -> Iterator[str]:
+    if tenants := [tenant for tenant in status.lost_tenant_keys if tenant != INSTALLATION]:
+        yield (
+            f"Findings: a restore has lost the own key of {', '.join(tenants)}. Make the webhook endpoints anew, "
+            "whose secrets cannot be read again, and let the sources send the profiles anew, so that they are "
+            f"found by e-mail and number. Then {_DONE}."
+        )
+    if INSTALLATION in status.lost_tenant_keys:
+        yield (
+            "Findings: a restore has lost the key of the keys that sign access tokens and receipts. Run "
+            f"kith app rotate-key, and delete what is in the collection signing_keys. Then {_DONE}."
         )
 
 

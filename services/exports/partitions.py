@@ -1,8 +1,10 @@
 """Parquet files by day, in a folder of the form that Spark, DuckDB, pandas and polars read. Needs pyarrow."""
 
+import fcntl
+import os
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from pathlib import Path
 from shutil import rmtree
@@ -66,8 +68,18 @@ def _complete(folder: Path, mode: int) -> Iterator[Path]:
         # An export that was killed has left it.
         if not partial.is_dir() or not all(path.name.startswith("date=") for path in partial.iterdir()):
             raise ConfigurationError(f"{partial} is in the way: remove it, or choose another folder")
-        rmtree(partial)
-    partial.mkdir(mode=mode, parents=True)
+        with _held(partial):
+            rmtree(partial)
+    try:
+        partial.mkdir(mode=mode, parents=True)
+    except FileExistsError:
+        raise _busy(partial) from None
+    with _held(partial):
+        yield from _published(partial, folder, existing)
+
+
+def _published(partial: Path, folder: Path, existing: bool) -> Iterator[Path]:
+    """Yields the partial folder, and then gives its days to ``folder``."""
     named: list[Path] = []
     try:
         yield partial
@@ -83,6 +95,32 @@ def _complete(folder: Path, mode: int) -> Iterator[Path]:
         for path in (partial, *named):
             rmtree(path, ignore_errors=True)
         raise
+
+
+@contextmanager
+def _held(partial: Path) -> Iterator[None]:
+    """The lock of a partial folder, which ends with its process. Raises ConfigurationError if another one has it,
+    or has removed or replaced the folder before this one had it."""
+    try:
+        handle = os.open(partial, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        raise _busy(partial) from None
+    try:
+        # A file system without locks lets all in.
+        with suppress(OSError):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise _busy(partial) from None
+        if not partial.exists() or not os.path.samestat(partial.stat(), os.fstat(handle)):
+            raise _busy(partial)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _busy(partial: Path) -> ConfigurationError:
+    return ConfigurationError(f"{partial}: another export writes there: choose another folder")
 
 
 def _write(export: Export, days: "_Days", max_waiting: int) -> int:

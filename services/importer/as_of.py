@@ -20,7 +20,7 @@ _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUV"
 @dataclass(frozen=True, slots=True)
 class Moment:
     """``time``, its ``origin`` in words, and ``sequence``, which orders the events of one time: the row's
-    number is added to it. A row that says itself when it was changed counts as not older than ``least``."""
+    number is added to it. A retraction that says itself when it was changed counts as not older than ``least``."""
 
     time: datetime
     origin: str
@@ -43,13 +43,16 @@ def moments(
     for source in sorted(mapping.source, key=lambda source: source.type in _UNDOES):
         time, origin = _moment(source, given)
         undone = [other for other in mapping.source if other.type == _UNDOES.get(source.type)]
-        for other in undone:
-            if found[other.name][0] > time:
-                time, origin = found[other.name]
-        # What undoes a row that does not say when it was changed, says so as of the file of that row: at its own
+        retracts = source.type == "relation.retracted"
+        # A profile may be stated again after it was closed or erased, a fact after its retraction is not.
+        if retracts or (source.as_of is None and given is None):
+            for other in undone:
+                if found[other.name][0] > time:
+                    time, origin = found[other.name]
+        # What retracts a row that does not say when it was changed, says so as of the file of that row: at its own
         # time, it would lose against it.
         least[source.name] = max(
-            (found[other.name][0] for other in undone if other.changed is None), default=EPOCH
+            (found[other.name][0] for other in undone if retracts and other.changed is None), default=EPOCH
         )
         if time - arrived > ahead:
             raise MappingError(f"{source.path}: {origin}, {time.isoformat()}, is in the future: state as_of")

@@ -20,6 +20,7 @@ from services.importer.envelope import Change
 from services.importer.envelope_values import Unchanged, is_filling, opened, stored_in
 from services.importer.fields import FieldSpec
 from services.importer.mapping import Mapping, MappingError, Source
+from services.importer.reading import lookup, missing_values
 from services.importer.row import Fields, Row
 from services.importer.targets import CONTAINERS, needed_of
 from shared.contracts.codec import decode_fields
@@ -134,6 +135,7 @@ class _Maker:
     def __init__(self, source: Source) -> None:
         self.source = source
         self._converters: dict[frozenset[str], Converter] = {}
+        self._missing = missing_values(source.missing)
         #: Columns in which the mapping looks for fields, or which it takes as an object.
         self._objects = {column.partition(".")[0] for column in source.columns_used() if "." in column}
         self._objects |= {
@@ -165,7 +167,9 @@ class _Maker:
     def _opened(self, row: Fields) -> Fields:
         """The row with the objects in it that Debezium writes as text: json and jsonb."""
         return (
-            {**row, **{name: opened(row[name]) for name in self._objects & row.keys()}} if self._objects else row
+            {**row, **{name: opened(row[name], self._missing) for name in self._objects & row.keys()}}
+            if self._objects
+            else row
         )
 
     def _converter(self, left_out: frozenset[str]) -> Converter:
@@ -200,10 +204,9 @@ class _Undo(_Maker):
     def check(self, change: Change) -> None:
         """Raise InvalidEvent if the row does not name what it was about. Debezium fills columns that Postgres did
         not log with null, or with zero where null is not allowed."""
-        key = (change.key or {}).keys()
-        # A row in which nothing else says anything is one that Postgres did not log, and 0 is nobody's number.
-        logged = not all(is_filling(value) for name, value in change.row.items() if name not in key)
-        for column in sorted(self._columns - key):
+        # What is erased does not come back: there, 0 is nobody's number.
+        logged = change.logged and not self.erases
+        for column in sorted(self._columns - (change.key or {}).keys()):
             value = change.row.get(stored_in(column, change.row))
             if value is None or (is_filling(value) and not logged):
                 raise InvalidEvent(
@@ -253,7 +256,10 @@ class _Table(_Maker):
         return self.names is not None and self.names <= (change.key or {}).keys()
 
     def moved(self, before: Fields, after: Fields) -> bool:
-        return any(before.get(column) != after.get(column) for column in self.names or ())
+        """Whether a row names something else than before."""
+        before, after = self._opened(before), self._opened(after)
+        names = ((lookup(before, column), lookup(after, column)) for column in self.names or ())
+        return any(old != new and not isinstance(new, Unchanged) for old, new in names)
 
 
 def _named(source: str, change: Change) -> str:

@@ -1,8 +1,10 @@
 """``kith import``: the command around ``run``. Builds the publisher, shows progress, prints the report."""
 
 import json
+import signal
 import sys
-from contextlib import closing, nullcontext
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from shlex import quote
@@ -88,6 +90,7 @@ def import_command(
         loaded = load(mapping)
         topics = Topics(settings.topic_prefix)
         with (
+            _ended_in_order(),
             nullcontext() if dry_run else open_vault(settings) as vault,
             nullcontext() if dry_run else closing(kafka_publisher(settings)) as publisher,
             _Bars() as bars,
@@ -99,6 +102,16 @@ def import_command(
     text = _as_json(report, rejected_to, dry_run) if as_json else _as_text(report, rejected_to, dry_run)
     # Notes quote the names of files and columns.
     typer.echo(printable_lines(text))
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM ends an import as Ctrl-C does: the rows that were rejected until then are in their file."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _init(path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from services.importer.envelope_values import plain_row
+from services.importer.envelope_values import holds_nullable, plain_row
 from services.importer.json_rows import NotJson, read_json
 from services.importer.row import Fields
 from shared.contracts.errors import InvalidEvent
@@ -24,7 +24,7 @@ class Change:
     """One change of one row. ``table`` is ``schema.table``. ``milliseconds`` is the commit's time since 1970, or
     of a snapshot that of its reading. ``lsn`` is the place in Postgres' log; only a snapshot may lack it. ``key``
     is the row's primary key, None for a table without one. ``rekeyed`` is a deletion of a key whose row goes on
-    under another."""
+    under another. ``logged``: it is certain that Postgres logged all of a deleted row."""
 
     updated: bool
     deleted: bool
@@ -37,6 +37,7 @@ class Change:
     after: Fields | None
     milliseconds: int
     lsn: int | None
+    logged: bool
 
     @property
     def row(self) -> Fields:
@@ -85,6 +86,7 @@ def read_change(key: bytes | None, value: bytes | None, headers: Headers) -> Cha
         found["after"],
         _time(payload, source),
         _lsn(source, snapshot),
+        deleted and holds_nullable(found["before"] or {}, schema, "before"),
     )
 
 

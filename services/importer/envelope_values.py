@@ -10,6 +10,7 @@ from typing import Any
 from services.importer.json_rows import NotJson, read_json
 from services.importer.row import Fields
 from services.importer.values import Unreadable
+from shared.contracts.spelling import nfc
 
 _MARK = "__debezium_unavailable_value"
 #: What Debezium writes for a large value that a change has left as it was, and that Postgres therefore has not
@@ -44,14 +45,18 @@ def stored_in(column: str, row: Fields) -> str:
     return column if column in row else column.partition(".")[0]
 
 
-def opened(value: Any) -> Any:
-    """The object in a column, also where it is the text of one: so Debezium writes json and jsonb."""
+def opened(value: Any, missing: frozenset[Any]) -> Any:
+    """The object in a column, also where it is the text of one: so Debezium writes json and jsonb. None for a text
+    that is in ``missing``."""
+    text = value.strip() if isinstance(value, str) else ""
+    if isinstance(value, str) and nfc(text) in missing:
+        return None
     try:
         found = read_json(value) if isinstance(value, str) else value
     except NotJson as error:
-        return Unreadable("", f"is not a JSON object: {error}")
+        return Unreadable(text, f"is not a JSON object: {error}")
     known = found is None or isinstance(found, dict | Unreadable)
-    return found if known else Unreadable("", "is not a JSON object")
+    return found if known else Unreadable(text, "is not a JSON object")
 
 
 def is_filling(value: Any) -> bool:
@@ -59,6 +64,19 @@ def is_filling(value: Any) -> bool:
     if isinstance(value, str):
         return value in ("", "{}", "[]") or value.startswith("1970-01-01")
     return not value or (isinstance(value, date) and value.isoformat().startswith("1970-01-01"))
+
+
+def holds_nullable(row: Fields, schema: Any, part: str) -> bool:
+    """Whether a column has a value that may be null and has no default. Debezium has nothing else to write there
+    for a column that Postgres has not logged: where null is not allowed, it writes the default or a filling."""
+    columns = _columns(schema, part)
+    return any(
+        value is not None
+        and not isinstance(value, Unchanged)
+        and (column := columns.get(name, {})).get("optional") is True
+        and column.get("default") is None
+        for name, value in row.items()
+    )
 
 
 def _columns(schema: Any, part: str) -> Mapping[str, Mapping[str, Any]]:

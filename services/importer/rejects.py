@@ -1,11 +1,13 @@
 """The file of rejected rows, with the reasons."""
 
+import fcntl
 import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import date
 from decimal import Decimal
+from glob import escape
 from pathlib import Path
 from tempfile import mkstemp
 from types import TracebackType
@@ -21,7 +23,7 @@ class Rejects:
 
     A file is created when the first row is rejected. Only its owner may read it: it quotes rows, personal data
     included. After an error without a rejected row, the file of the earlier run is left. What is no file, as
-    /dev/null, is written into.
+    /dev/null, is written into. A run that is killed leaves a hidden draft, which the next one removes.
     """
 
     def __init__(self, path: Path, *, added: bool = False) -> None:
@@ -57,8 +59,10 @@ class Rejects:
             if self._added or self._is_special():
                 self._path.touch(mode=0o600)
                 return self._path.open("ab")
-            handle, name = mkstemp(".jsonl", f".{self._path.name[:40]}.", self._path.parent)
+            handle, name = mkstemp(".part", f".{self._path.name[:40]}.", self._path.parent)
             self._draft = Path(name)
+            with suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return os.fdopen(handle, "wb")
         except OSError as error:
             raise ConfigurationError(f"{self._path}: cannot be written: {error.strerror}") from None
@@ -69,7 +73,17 @@ class Rejects:
             raise ConfigurationError(f"{self._path}: cannot be written: is a folder")
         if not self._added and self._path.is_file() and not os.access(self._path.parent, os.W_OK):
             raise ConfigurationError(f"{self._path}: cannot be replaced: its folder may not be changed")
+        if not self._added:
+            self._remove_left()
         return self
+
+    def _remove_left(self) -> None:
+        """Remove the drafts of killed runs: they quote personal data. A run that goes on has a lock on its own."""
+        for draft in self._path.parent.glob(f".{escape(self._path.name[:40])}.????????.part"):
+            # A file system without locks cannot say whose a draft is.
+            with suppress(OSError), draft.open("r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                draft.unlink()
 
     def _is_special(self) -> bool:
         return self._path.exists() and not self._path.is_file()
@@ -77,14 +91,21 @@ class Rejects:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file is not None:
-            self._file.close()
+        if self._file is None:
+            self._end(kind is None)
+            return
+        with self._file as file:
+            file.flush()
+            # Before the file is closed, which ends its lock.
+            self._end(kind is None)
+
+    def _end(self, complete: bool) -> None:
         if self._added:
             return
         try:
             if self._draft is not None:
                 self._draft.replace(self._path)
-            elif kind is None and self._file is None and not self._is_special():
+            elif complete and self._file is None and not self._is_special():
                 self._path.unlink(missing_ok=True)
         except OSError as error:
             raise ConfigurationError(f"{self._path}: cannot be replaced: {error.strerror}") from None

@@ -202,7 +202,7 @@ def _telling(stored: Document) -> bool:
     hidden: int = stored["providers"] - len(shown)
     rest: int = stored["inside"] - sum(shown)
     ranked = len(listed) - len(shown)
-    most = FEW - 1 if ranked else listed[-1]
+    most = FEW - 1 if ranked or not listed else listed[-1]
 
     def highest(place: int) -> int:
         return min(most, (rest - (hidden - place)) // place)

@@ -19,8 +19,9 @@ class Outflow:
     the same numbers; so does a worker who has lost its partition. A receiver counts them once by these.
 
     A queue that refuses a message, because it is full, holds up the changes of all partitions that have one for
-    it. What was confirmed before that message is not sent again, and what follows it little by little, so that
-    other queues do not fill with repetitions.
+    it. What was confirmed before that message is not sent again; what follows it is, little by little, so that
+    other queues do not fill with repetitions. The queue itself may have taken some of what follows before the
+    message that it refused: to it, they come first in the wrong order, and then again in the right one.
 
     Called by other threads. The connection belongs to ``loop``, and is opened when it is needed. Each partition
     has a channel of its own.
@@ -40,6 +41,8 @@ class Outflow:
         #: By lane what was confirmed of a slice before a message was refused. Its position has not moved, so that
         #: the next slice begins with it.
         self._confirmed: dict[str, Sequence[Outgoing]] = {}
+        #: By lane how many have gone on since a message was refused, if one ever was.
+        self._gone_on: dict[str, int] = {}
 
     def claimed(self, claim: Claim) -> Progress | None:  # noqa: ARG002 - an exchange stores nothing
         return None
@@ -74,24 +77,26 @@ class Outflow:
             raise
 
     async def _send(self, link: Link, lane: str, messages: Sequence[Outgoing]) -> None:
-        confirmed = self._confirmed.pop(lane, None)
-        # After a refusal one message, then two, four, and so on: at most as many are repeated as have gone on.
-        done, step = 0, len(messages)
-        if confirmed is not None:
-            pairs = zip(confirmed, messages, strict=False)
-            done, step = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)), 1
-            if done == len(messages) < len(confirmed):
-                self._confirmed[lane] = confirmed[done:]
+        confirmed = self._confirmed.pop(lane, ())
+        pairs = zip(confirmed, messages, strict=False)
+        done = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        if done == len(messages) < len(confirmed):
+            self._confirmed[lane] = confirmed[done:]
         while done < len(messages):
-            part = messages[done : done + step]
+            # After a refusal one message, then two, four, and so on, however the slices are cut: at most as many
+            # are repeated as have gone on, and one.
+            gone_on = self._gone_on.get(lane)
+            part = messages[done : None if gone_on is None else done + gone_on + 1]
             try:
                 unrouted = await link.publish(lane, self._exchange, part)
             except Refused as refused:
-                self._confirmed[lane] = messages[: done + refused.confirmed]
+                self._confirmed[lane], self._gone_on[lane] = messages[: done + refused.confirmed], 0
                 self._metrics.published(refused.confirmed, 0)
                 raise
             self._metrics.published(len(part), unrouted)
-            done, step = done + len(part), 2 * step
+            done += len(part)
+            if gone_on is not None:
+                self._gone_on[lane] = gone_on + len(part)
 
     async def _opened(self) -> Link:
         async with self._opening:

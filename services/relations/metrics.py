@@ -28,7 +28,8 @@ def spelling_metric(registry: CollectorRegistry) -> Gauge:
 def lost_keys_metric(registry: CollectorRegistry) -> Gauge:
     return Gauge(
         "kith_consumers_without_key",
-        "Consumers whose data key was lost with a database: their personal data of then cannot be read again.",
+        "Consumers, and tenants themselves, whose data key was lost with a database: what was sealed with it "
+        "cannot be read again.",
         registry=registry,
     )
 

@@ -21,6 +21,7 @@ from shared.access.apps.schema import APPS
 from shared.contracts.changes import read_change
 from shared.contracts.topics import Topics
 from shared.runtime.protocols import Answer, Ask, Document, Get, GetByPrefix, Outcome, Record, Write
+from shared.runtime.relation_changes import ReadsChanges
 
 #: Endpoints of one tenant.
 MOST_ENDPOINTS = 100
@@ -33,19 +34,15 @@ _MOST_READ = 10 * MOST_ENDPOINTS
 FILTER_WORK = 400_000
 
 
-class WebhooksProjection:
+class WebhooksProjection(ReadsChanges):
     """Folds the three change topics into deliveries and lanes."""
 
     name = "webhooks"
     version = 1
-    numbered = True
 
     def __init__(self, topics: Topics) -> None:
         self._topics = topics
         self.topics: tuple[str, ...] = tuple(topics.name(short) for short in TYPES.values())
-
-    def weight(self, record: Record) -> int:  # noqa: ARG002
-        return 1
 
     def decode(self, record: Record) -> Document:
         """The change in a record. Raises InvalidEvent."""

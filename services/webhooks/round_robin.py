@@ -19,7 +19,7 @@ class RoundRobin:
         self._last = ""
 
     def of(self, keys: Iterable[str]) -> Iterator[str]:
-        """Those whose turn it is: at least one, each once at most. Keys may come and go between two calls."""
+        """Yield the keys whose turn it is: at least one, each once at most. Keys may come and go between calls."""
         ordered, end = sorted({*keys}), self._clock() + self._seconds
         first = bisect_right(ordered, self._last)
         for key in (*ordered[first:], *ordered[:first]):

@@ -8,15 +8,13 @@ from typing import Any
 
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, LEASES, LOG, RANGES
 from shared.access.apps.schema import TELLING
+from shared.contracts.bson_types import DATE, STRING, WHOLE
 from shared.contracts.collections import Collections, CollectionSpec, object_schema
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.runtime.dead_letters import SPEC
 
-_STRING = {"bsonType": "string"}
-_WHOLE = {"bsonType": ["int", "long"]}
-_TIME = {"bsonType": "date"}
 _BOOL = {"bsonType": "bool"}
-_TEXTS = {"bsonType": "array", "items": _STRING}
+_TEXTS = {"bsonType": "array", "items": STRING}
 _OBJECT = {"bsonType": "object"}
 
 #: Seconds that entries of the log, and deliveries that were given up, are kept.
@@ -24,76 +22,76 @@ KEPT_SECONDS = 30 * 24 * 3600
 
 _ENDPOINT = object_schema(
     required={
-        "tenant": _STRING,
-        "url": _STRING,
+        "tenant": STRING,
+        "url": STRING,
         "types": _TEXTS,
         "secrets": {"bsonType": "array", "items": _OBJECT},
         "state": {"enum": ["enabled", "disabled"]},
         "masks": _TEXTS,
-        "created": _TIME,
-        "created_by": _STRING,
-        "revision": _WHOLE,
+        "created": DATE,
+        "created_by": STRING,
+        "revision": WHOLE,
     },
     optional={
-        "description": _STRING,
+        "description": STRING,
         "kinds": _TEXTS,
         "providers": _TEXTS,
         "categories": _TEXTS,
-        "filter": _STRING,
-        "template": _STRING,
+        "filter": STRING,
+        "template": STRING,
         # Of both, services.webhooks.messages.credentials.
         "headers": _OBJECT,
         "sealed_headers": _OBJECT,
-        "purpose": _STRING,
+        "purpose": STRING,
         # It belongs to the credentials that are bound to its purpose.
         "bound": _BOOL,
-        "reason": _STRING,
+        "reason": STRING,
         "full": _BOOL,
         "notice": _BOOL,
-        "failing_since": _TIME,
-        "failures": _WHOLE,
-        "succeeded": _TIME,
+        "failing_since": DATE,
+        "failures": WHOLE,
+        "succeeded": DATE,
     },
 )
 _DELIVERY = object_schema(
     required={
-        "endpoint": _STRING,
-        "tenant": _STRING,
-        "lane": _STRING,
-        "subject": _STRING,
-        "at": _WHOLE,
+        "endpoint": STRING,
+        "tenant": STRING,
+        "lane": STRING,
+        "subject": STRING,
+        "at": WHOLE,
         "change": _OBJECT,
-        "attempts": _WHOLE,
-        "due": _TIME,
+        "attempts": WHOLE,
+        "due": DATE,
         "state": {"enum": ["queued", "failed"]},
     },
     optional={
-        "origin": _STRING,
-        "number": _WHOLE,
-        "consumer_id": _STRING,
-        "replay": _STRING,
-        "failed": _TIME,
+        "origin": STRING,
+        "number": WHOLE,
+        "consumer_id": STRING,
+        "replay": STRING,
+        "failed": DATE,
         # What it tells an application of (shared.access.apps.compliance).
-        "receipt": _STRING,
+        "receipt": STRING,
     },
 )
 _LANE = object_schema(
-    required={"endpoint": _STRING, "since": _WHOLE, "at": _WHOLE}, optional={"start": _WHOLE, "end": _WHOLE}
+    required={"endpoint": STRING, "since": WHOLE, "at": WHOLE}, optional={"start": WHOLE, "end": WHOLE}
 )
-_PROGRESS: dict[str, Any] = {"endpoint": _STRING, "start": _WHOLE, "next": _WHOLE, "at": _WHOLE}
+_PROGRESS: dict[str, Any] = {"endpoint": STRING, "start": WHOLE, "next": WHOLE, "at": WHOLE}
 _LOG = object_schema(
     required={
-        "endpoint": _STRING,
-        "tenant": _STRING,
-        "delivery": _STRING,
-        "webhook_id": _STRING,
-        "type": _STRING,
-        "attempt": _WHOLE,
-        "at": _TIME,
-        "milliseconds": _WHOLE,
+        "endpoint": STRING,
+        "tenant": STRING,
+        "delivery": STRING,
+        "webhook_id": STRING,
+        "type": STRING,
+        "attempt": WHOLE,
+        "at": DATE,
+        "milliseconds": WHOLE,
         "outcome": {"enum": ["delivered", "failed", "given_up", "dropped"]},
     },
-    optional={"status": _WHOLE, "answer": _STRING, "error": _STRING, "subject": _STRING},
+    optional={"status": WHOLE, "answer": STRING, "error": STRING, "subject": STRING},
 )
 
 #: What fan-out reads and writes.
@@ -118,13 +116,13 @@ COLLECTIONS: Collections = {
 BESIDE: Collections = {
     RANGES: CollectionSpec(
         validator=object_schema(
-            required={**_PROGRESS, "lane": _STRING, "topic": _STRING, "partition": _WHOLE, "end": _WHOLE},
+            required={**_PROGRESS, "lane": STRING, "topic": STRING, "partition": WHOLE, "end": WHOLE},
             # Only changes of these origins, with a higher number.
             optional={"after": {"bsonType": "array", "items": _OBJECT}},
         ),
         indexes=((("endpoint", 1),),),
     ),
-    LEASES: CollectionSpec(validator=object_schema(required={"owner": _STRING, "epoch": _WHOLE, "until": _TIME})),
+    LEASES: CollectionSpec(validator=object_schema(required={"owner": STRING, "epoch": WHOLE, "until": DATE})),
     LOG: CollectionSpec(
         validator=_LOG, indexes=((("endpoint", 1), ("at", -1), ("_id", -1)), (("delivery", 1), ("at", -1)))
     ),

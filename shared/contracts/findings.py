@@ -7,3 +7,5 @@ PLAINTEXT = "plaintext"
 SPELLING = "spelling"
 #: ``lost-keys/<tenant>`` counts consumers whose data keys were lost with a database.
 KEYS_LOST = "lost-keys"
+#: ``lost-tenant-keys/<tenant>``: so was the tenant's own key; of the tenant ``*``, that of keys that sign.
+TENANT_KEYS_LOST = "lost-tenant-keys"

@@ -12,7 +12,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-from shared.contracts.findings import FINDINGS, KEYS_LOST, PLAINTEXT, SPELLING
+from shared.contracts.findings import FINDINGS, KEYS_LOST, PLAINTEXT, SPELLING, TENANT_KEYS_LOST
 from shared.contracts.services import CORE_PROJECTIONS, PROJECTIONS
 from shared.contracts.topics import Topics
 from shared.kafka.python_client.data_ends import data_ends
@@ -90,6 +90,8 @@ class Status:
     incomplete: list[str] = field(default_factory=list)
     #: Tenant → consumers whose data keys were lost with a database. Only where there are some.
     lost_keys: dict[str, int] = field(default_factory=dict)
+    #: Tenants whose own key was; ``*`` for that of keys that sign.
+    lost_tenant_keys: list[str] = field(default_factory=list)
 
     @property
     def lag(self) -> dict[str, int]:
@@ -206,6 +208,7 @@ class StatusReader:
                 if any(collection_of(name, live[service]) in marked for name in PROJECTIONS[service].documents)
             ],
             lost_keys={tenant: count for tenant, count in _counted(findings, KEYS_LOST).items() if count},
+            lost_tenant_keys=[tenant for tenant, count in _counted(findings, TENANT_KEYS_LOST).items() if count],
         )
 
     def _partitions(

@@ -295,6 +295,16 @@ def test_lost_keys_of_those_whom_the_log_has_in_plain_text_are_named_too(place: 
     place.lose()
     lost = [("acme", "cat"), ("default", "bob"), ("inn", "dan"), ("shop", "")]
     assert place.restore(data, old).lost_keys == lost
+    found = read_status(place.settings, place.database)
+    assert (found.lost_keys, found.lost_tenant_keys) == ({"acme": 1, "default": 1, "inn": 1}, ["shop"])
+    shown: list[int] = []
+    keeper = LostKeys(place.database, shown.append)
+    keeper.look()
+    place.database["lost_keys"].delete_one({"tenant": "shop", "consumer_id": ""})
+    keeper.look()
+    assert shown == [4, 3]
+    found = read_status(place.settings, place.database)
+    assert (found.lost_keys, found.lost_tenant_keys) == ({"acme": 1, "default": 1, "inn": 1}, [])
     place.lose()
     assert place.restore(data, new).lost_keys == []
 
@@ -317,6 +327,23 @@ def test_a_chain_with_a_key_gets_no_entry_without_it(place: Installation, tmp_pa
     with_key.restore(folder)
     entries = list(MongoAuditLog(place.database).entries(INSTALLATION))
     assert {entry["algorithm"] for entry in entries} == {"hmac-sha256"}
+
+
+def test_a_key_introduced_after_the_backup_is_needed_too(place: Installation, tmp_path: Path) -> None:
+    place.profile("ann")
+    place.act("personal.read", {"consumer_id": "ann"})
+    folder = place.back_up()
+    keyed = place.settings.model_copy(update={"audit_key": SecretStr("k" * 32)})
+    with_key = Installation(keyed, place.database, tmp_path / "keyed")
+    with_key.act("keys.revoke", {"key": "x"}, INSTALLATION)
+    place.lose()
+    with pytest.raises(ConfigurationError, match="KITH_AUDIT_KEY_FILE"):
+        place.restore(folder)
+    assert place.database.list_collection_names() == []
+    with_key.restore(folder)
+    entries = list(MongoAuditLog(place.database).entries(INSTALLATION))
+    assert [entry["action"] for entry in entries[-2:]] == ["keys.revoke", "database.restore"]
+    assert {entry["algorithm"] for entry in entries[-2:]} == {"hmac-sha256"}
 
 
 def test_entries_of_the_audit_that_nobody_has_are_missing_and_no_more(place: Installation) -> None:

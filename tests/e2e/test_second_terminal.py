@@ -5,6 +5,7 @@ import os
 import shlex
 import signal
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from shared.contracts.services import CORE
 from tests.support.end_to_end import kith
 from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
+#: Within the days that a report shows when none are asked for.
+DAY = (datetime.now(UTC) - timedelta(days=3)).date().isoformat()
 EVENT = {
     "specversion": "1.0",
     "id": "e1",
     "source": "shop",
     "type": "relation.recorded",
-    "time": "2026-11-01T10:00:00Z",
+    "time": f"{DAY}T10:00:00Z",
     "data": {"relation_id": "r1", "kind": "purchase", "consumer_id": "c1", "provider_id": "p1"},
 }
 PROFILE = {
@@ -87,8 +90,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         ("rebuild status", "live"),
         ("rebuild analytics --once", "analytics"),
         ("rebuild drop analytics", ""),
-        ("report activity", "2026-11-01"),
-        ("report activity --csv", "2026-11-01"),
+        ("report activity", DAY),
+        ("report activity --csv", DAY),
         ("export consumers --personal --out -", "Ada"),
         ("topics create", "all topics are there"),
         ("privileges --commands", "createRole"),

@@ -58,7 +58,7 @@ def measure_engine(relationships: int, say: Callable[[str], None]) -> dict[str, 
 
 
 def _times(calls: Sequence[Callable[[], object]]) -> list[float]:
-    """Of each call the least of three: what the machine does beside it is no part of it, and would make most of
+    """The least of three of each call: what the machine does beside it is no part of it, and would make most of
     the 99th percentile."""
     found = [float("inf")] * len(calls)
     for _ in range(_ROUNDS):

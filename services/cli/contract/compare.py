@@ -105,14 +105,14 @@ class _Comparison:
         if others is False and "patternProperties" in variant:
             others = True
         for name, schema in wanted.get("properties", {}).items():
-            if name not in known and others is False:
+            if known.get(name, others) is False:
                 if schema is not False:
                     yield Difference(_member(path, name), "does not exist")
             else:
                 yield from self.of(schema, known.get(name, others), _member(path, name))
         present = set(variant.get("required", ()))
         for name in () if self._lenient else wanted.get("required", ()):
-            if name in known or others is not False:
+            if known.get(name, others) is not False:
                 if name not in present:
                     yield Difference(_member(path, name), "may be missing")
             elif name not in wanted.get("properties", {}):
@@ -120,7 +120,7 @@ class _Comparison:
         rest = wanted.get("additionalProperties", True)
         if rest is not True:
             for name in sorted(set(known) - set(wanted.get("properties", {}))):
-                if rest is False:
+                if rest is False and known[name] is not False:
                     yield Difference(_member(path, name), "exists, and no other members are expected")
                 else:
                     yield from self.of(rest, known[name], _member(path, name))

@@ -145,7 +145,7 @@ class Recorder:
         return _limited(lists, lambda tenant, id: tenant not in granted or id in granted[tenant])
 
     def _permitting(self, tenant: str, consumers: list[str]) -> set[str]:
-        """Of consumers, those who have granted everything that the recording needs."""
+        """Return the consumers who have granted everything that the recording needs."""
         kept = set(consumers)
         for purpose in self.recording.purposes_of(tenant):
             kept = self._granted(tenant, sorted(kept), purpose) if kept else kept

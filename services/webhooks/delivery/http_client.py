@@ -99,8 +99,9 @@ class HttpClient:
             async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
                 found = Answer(_since(begun), response.status, retry_after=response.headers.get("Retry-After"))
                 text = await _beginning(response.content)
-                if not response.content.at_eof():
-                    # The rest of a large or slow answer is not read; the connection cannot be used again.
+                if not response.content.at_eof() or response.content.exception() is not None:
+                    # The rest of a large or slow answer is not read; the connection cannot be used again, nor can
+                    # that of one which breaks off.
                     response.close()
                 found = replace(found, milliseconds=_since(begun), text=text.decode("utf-8", "replace"))
         except TimeoutError:
@@ -160,9 +161,9 @@ def _factory(check: Any, scheme: str) -> Any:
 
 
 async def _beginning(content: aiohttp.StreamReader) -> bytes:
-    """What is kept of an answer's body, or less of one that does not come."""
+    """What is kept of an answer's body, or less of one that does not come, or breaks off."""
     found = b""
-    with suppress(TimeoutError):
+    with suppress(TimeoutError, aiohttp.ClientError, OSError):
         async with asyncio.timeout(_BODY_SECONDS):
             while len(found) < KEPT_BYTES and (part := await content.read(KEPT_BYTES - len(found))):
                 found += part

@@ -19,15 +19,14 @@ from services.webhooks.schema import KEPT_SECONDS
 from shared.access.apps.schema import RECEIPTS
 from shared.contracts.events import EPOCH
 from shared.mongo.concerns import durable_database
-from shared.mongo.errors import translated
+from shared.mongo.errors import only_duplicates, translated
+from shared.mongo.limits import QUERY_MS
 from shared.mongo.store import beginning_with
 from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 
 #: The place of a delivery in its endpoint's order.
 Place = tuple[int, str]
-_DUPLICATE = 11000
-_QUERY_MS = 5_000
 _ORDER = [("at", 1), ("_id", 1)]
 
 
@@ -89,7 +88,7 @@ class Queue:
     def endpoints(self) -> list[Document]:
         """Every endpoint of every tenant."""
         with translated():
-            return list(self._endpoints.find({}, max_time_ms=_QUERY_MS))
+            return list(self._endpoints.find({}, max_time_ms=QUERY_MS))
 
     def waiting(
         self,
@@ -112,7 +111,7 @@ class Queue:
             query["at"] = {"$gte": at}
             query["$or"] = [{"at": {"$gt": at}}, {"_id": {"$gt": id}}]
         with translated():
-            found = self._deliveries.find(query, {"subject": 1, "at": 1}, max_time_ms=_QUERY_MS).sort(_ORDER)
+            found = self._deliveries.find(query, {"subject": 1, "at": 1}, max_time_ms=QUERY_MS).sort(_ORDER)
             return list(found.limit(limit))
 
     def firsts(self, endpoint: str, subjects: Collection[str]) -> list[Document]:
@@ -138,7 +137,7 @@ class Queue:
         if only_told:
             query |= _of_receipts(endpoint)
         with translated():
-            return list(self._deliveries.find(query, {"subject": 1, "due": 1}, max_time_ms=_QUERY_MS))
+            return list(self._deliveries.find(query, {"subject": 1, "due": 1}, max_time_ms=QUERY_MS))
 
     def length(self, endpoint: str, most: int, *, tried: bool = False) -> int:
         """The number of queued deliveries, counted up to ``most``: of those that were ``tried``, or of all."""
@@ -146,20 +145,20 @@ class Queue:
         if tried:
             query["attempts"] = {"$gt": 0}
         with translated():
-            return self._deliveries.count_documents(query, limit=most, maxTimeMS=_QUERY_MS)
+            return self._deliveries.count_documents(query, limit=most, maxTimeMS=QUERY_MS)
 
     def tests(self, endpoint: str, most: int) -> int:
         """The number of queued tests, counted up to ``most``."""
         query: Document = {"_id": beginning_with(test_id(endpoint, "")), "state": "queued"}
         with translated():
-            return self._deliveries.count_documents(query, limit=most, maxTimeMS=_QUERY_MS)
+            return self._deliveries.count_documents(query, limit=most, maxTimeMS=QUERY_MS)
 
     def has_failed(self, endpoint: str, since: datetime, until: datetime) -> bool:
         """Whether an attempt has failed within this time, as far as the log is kept."""
         query = {"endpoint": endpoint, "at": {"$gte": since, "$lte": until}}
         query["outcome"] = {"$in": ["failed", "given_up"]}
         with translated():
-            return self._database[LOG].find_one(query, {"_id": 1}, max_time_ms=_QUERY_MS) is not None
+            return self._database[LOG].find_one(query, {"_id": 1}, max_time_ms=QUERY_MS) is not None
 
     def settle(self, settled: Sequence[Settled]) -> None:
         """Store what became of attempts. The log comes first: a crash in between repeats the attempt, and the log
@@ -174,7 +173,7 @@ class Queue:
         try:
             self._database[LOG].bulk_write([InsertOne(each.entry) for each in settled], ordered=False)
         except BulkWriteError as error:
-            if any(failure["code"] != _DUPLICATE for failure in error.details["writeErrors"]):
+            if not only_duplicates(error):
                 raise
 
     def _tell(self, settled: Sequence[Settled]) -> None:
@@ -199,7 +198,7 @@ class Queue:
             try:
                 self._deliveries.insert_many(list(deliveries), ordered=False)
             except BulkWriteError as error:
-                if any(failure["code"] != _DUPLICATE for failure in error.details["writeErrors"]):
+                if not only_duplicates(error):
                     raise
 
     def seal_headers(self) -> None:

@@ -7,7 +7,7 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from services.webhooks.applications import application_of, must_wait
@@ -21,6 +21,7 @@ from services.webhooks.delivery.tenant_semaphore import TenantSemaphore
 from services.webhooks.messages.rendering import Opened, Rendered, Renderer
 from services.webhooks.metrics import SenderMetrics
 from shared.contracts.errors import Stale, Unavailable
+from shared.runtime.clock import now
 from shared.runtime.protocols import Document
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ _MOST_UNSTORED = 1_000
 _SECRETS_SECONDS = 5.0
 _TROUBLE_SECONDS = 1.0
 _LONGEST_TROUBLE = 10.0
+#: Between two deliveries of an endpoint that are given up because its template fails on them.
+_GIVING_UP = timedelta(seconds=0.25)
 
 
 class Transport(Protocol):
@@ -51,7 +54,7 @@ class SenderContext:
     threads: Callable[[Callable[[], Any]], Awaitable[Any]]
     under_way: TenantSemaphore
     rate_limits: RateLimits = field(default_factory=RateLimits)
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    clock: Callable[[], datetime] = now
     jitter: Callable[[], float] = random.random
 
 
@@ -67,6 +70,9 @@ class Sender:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake, self._ended = asyncio.Event(), asyncio.Event()
         self._opened: tuple[float, Opened] = (-1e9, Opened([]))
+        #: The deliveries that the template has failed on, which wait to be given up; and when the next one may be.
+        self._failed_on: set[str] = set()
+        self._give_up_at = datetime.min.replace(tzinfo=UTC)
 
     def refresh(self, endpoint: Document) -> None:
         """Take over what the API has changed."""
@@ -74,6 +80,8 @@ class Sender:
             self._health.renew()
             self._subjects.renew()
             self._opened = (-1e9, Opened([]))
+            self._failed_on.clear()
+            self._give_up_at = datetime.min.replace(tzinfo=UTC)
             self._wake.set()
         self.endpoint = endpoint
 
@@ -211,11 +219,22 @@ class Sender:
             self._outcome(delivery, Answer(0, error=request.dropped), "dropped")
             return None
         if request.failed is not None:
-            # It would fail again. What follows waits as after other failures: the template may be mended.
-            self._health.failed(None, None, context.clock(), asyncio.get_running_loop().time(), context.jitter)
-            self._outcome(delivery, Answer(0, error=request.failed), "given_up")
+            self._give_up(delivery, request.failed)
             return None
         return await context.client.post(endpoint["url"], dict(request.headers), request.body)
+
+    def _give_up(self, delivery: Document, reason: str) -> None:
+        """The template has failed on a delivery, and would again. That says nothing of the endpoint. It waits for
+        a turn, and holds up its subject only: the template may be mended before the queue is given up."""
+        now = self._context.clock()
+        if delivery["_id"] not in self._failed_on and now < self._give_up_at:
+            self._failed_on.add(delivery["_id"])
+            self._subjects.again(delivery["subject"], self._give_up_at)
+            self._give_up_at += _GIVING_UP
+            return
+        self._failed_on.discard(delivery["_id"])
+        self._give_up_at = max(self._give_up_at, now + _GIVING_UP)
+        self._outcome(delivery, Answer(0, error=reason), "given_up")
 
     def _judge(self, delivery: Document, answer: Answer) -> None:
         if answer.delivered:

@@ -17,7 +17,7 @@ from shared.runtime.protocols import Document
 #: What is read, or stored, at a time.
 WINDOW = 500
 _RESCAN_SECONDS = 1.0
-#: After a scan that has found something.
+#: After a scan that has found something which is not parked.
 _SOON_SECONDS = 0.05
 _MOST_EXCLUDED = 1_000
 #: What was not sent is tried again after it.
@@ -26,9 +26,9 @@ _PAUSE = timedelta(seconds=1)
 
 @dataclass(slots=True)
 class Subjects:
-    """Of one endpoint, while its sender has the lease. ``threads`` runs a blocking call; ``clock`` returns the
-    present. A subject is in at most one of ``asked``, ``waiting``, ``busy`` and ``parked``. Coroutines raise
-    Unavailable."""
+    """The subjects of one endpoint, while its sender has the lease. ``threads`` runs a blocking call; ``clock``
+    returns the present. A subject is in at most one of ``asked``, ``waiting``, ``busy`` and ``parked``. Coroutines
+    raise Unavailable."""
 
     endpoint: str
     queue: Queue
@@ -83,11 +83,11 @@ class Subjects:
         else:
             self.parked[subject] = due
 
-    def again(self, subject: str) -> None:
-        """Nothing was sent: let the subject's delivery be read and tried again in a while."""
+    def again(self, subject: str, due: datetime | None = None) -> None:
+        """Nothing was sent: let the subject's delivery be read and tried again then, or in a while."""
         self.busy.discard(subject)
         self.doubted.discard(subject)
-        self.parked[subject] = self.clock() + _PAUSE
+        self.parked[subject] = due or self.clock() + _PAUSE
 
     def renew(self) -> None:
         """What waits may be due now: its subjects are found, and their first deliveries read, again. So are those
@@ -112,7 +112,8 @@ class Subjects:
         found = await self.threads(lambda: queue.waiting(id, place, WINDOW, parked, only_told=only_told))
         self.place = place_of(found[-1]) if len(found) == WINDOW else None
         if self.place is None:
-            self.scanned = now - (_RESCAN_SECONDS - _SOON_SECONDS if found else 0)
+            moving = any(each["subject"] not in self.parked for each in found)
+            self.scanned = now - (_RESCAN_SECONDS - _SOON_SECONDS if moving else 0)
         self.asked |= {each["subject"] for each in found if not self._knows(each["subject"])}
 
     async def _read_firsts(self) -> None:

@@ -5,7 +5,6 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import partial
 
 from services.webhooks.delivery.queue import Changes, Queue
@@ -16,6 +15,7 @@ from services.webhooks.messages.notice import disabled_notices
 from services.webhooks.metrics import SenderMetrics
 from services.webhooks.round_robin import RoundRobin, each_of
 from shared.contracts.errors import Unavailable
+from shared.runtime.clock import now
 from shared.runtime.protocols import Document
 
 log = logging.getLogger(__name__)
@@ -62,12 +62,12 @@ class QueueFiller:
                 self._log_reader.close()
                 self._log_reader = None
             raise
-        now = time.monotonic()
-        if now - self._purged > _PURGE_SECONDS and not self._ended():
+        moment = time.monotonic()
+        if moment - self._purged > _PURGE_SECONDS and not self._ended():
             # Before the work: what it fails at is not done each second.
-            self._purged = now
-            self._queue.purge(datetime.now(UTC))
-            if now - self._began > _PURGE_SECONDS:
+            self._purged = moment
+            self._queue.purge(now())
+            if moment - self._began > _PURGE_SECONDS:
                 # Not at once: a process of the version before, which is about to end, sends the plain ones.
                 self._queue.seal_headers()
 
@@ -116,7 +116,7 @@ class QueueFiller:
             self._queue.change(id, Changes(removed={"full"}))
         if endpoint["state"] != "enabled":
             if endpoint.get("notice"):
-                self._queue.add(disabled_notices(endpoint, self._queue.endpoints(), datetime.now(UTC)))
+                self._queue.add(disabled_notices(endpoint, self._queue.endpoints(), now()))
                 self._queue.change(id, Changes(removed={"notice"}))
             return False
         self._feed.finished_ranges(id)

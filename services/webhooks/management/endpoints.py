@@ -25,13 +25,13 @@ from shared.access.apps.compliance import TOPICS
 from shared.contracts.topics import Topics
 from shared.mongo.concerns import durable_database
 from shared.mongo.errors import translated
+from shared.mongo.limits import QUERY_MS
 from shared.mongo.store import beginning_with, earlier
 from shared.mongo.transactions import transact
 from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 from shared.vault.tokens import seal
 
-_QUERY_MS = 5_000
 _MOST_COUNTED = 10_000
 #: Tests of one endpoint that wait. A few more where they are asked for at the same moment.
 MOST_TESTS = 10
@@ -84,12 +84,12 @@ class Endpoints:
 
     def find(self, tenant: str, name: str) -> Document | None:
         with translated():
-            return self._endpoints.find_one({"_id": endpoint_id(tenant, name)}, max_time_ms=_QUERY_MS)
+            return self._endpoints.find_one({"_id": endpoint_id(tenant, name)}, max_time_ms=QUERY_MS)
 
     def all(self, tenant: str, session: ClientSession | None = None) -> list[Document]:
         with translated():
             query = {"_id": beginning_with(endpoint_id(tenant, "")), "tenant": tenant}
-            found = self._endpoints.find(query, max_time_ms=_QUERY_MS, session=session)
+            found = self._endpoints.find(query, max_time_ms=QUERY_MS, session=session)
             return list(found.sort("_id", 1))
 
     def create(
@@ -138,7 +138,7 @@ class Endpoints:
         return Made(document, secret)
 
     def _alone(self, tenant: str, session: ClientSession) -> None:
-        """Of two transactions of a tenant that count and then add, one is called again: both write the same."""
+        """Have one of two transactions of a tenant that count and then add called again: both write the same."""
         turn = {"$inc": {"epoch": 1}, "$set": {"owner": tenant, "until": self._clock()}}
         self._database[LEASES].update_one({"_id": f"adding/{tenant}"}, turn, upsert=True, session=session)
 
@@ -242,7 +242,7 @@ class Endpoints:
         if after is not None:
             query.update(earlier(*after))
         with translated():
-            found = self._database[LOG].find(query, max_time_ms=_QUERY_MS).sort([("at", -1), ("_id", -1)])
+            found = self._database[LOG].find(query, max_time_ms=QUERY_MS).sort([("at", -1), ("_id", -1)])
             return list(found.limit(limit))
 
     def answer(self, endpoint: Document, *, bound: bool = False) -> Document:
@@ -266,7 +266,7 @@ class Endpoints:
     def _failed(self, id: str) -> int:
         query = {"endpoint": id, "state": "failed"}
         with translated():
-            return self._database[DELIVERIES].count_documents(query, limit=_MOST_COUNTED, maxTimeMS=_QUERY_MS)
+            return self._database[DELIVERIES].count_documents(query, limit=_MOST_COUNTED, maxTimeMS=QUERY_MS)
 
     def _behind(self, id: str) -> int:
         feed = Feed(self._database, self._open_log, self._topics)

@@ -41,8 +41,8 @@ class State(BaseModel):
 
 
 class ChangeData(BaseModel):
-    """Of a relation: `before` is null when it is new, `after` when it is retracted. Of a consumer or provider only
-    the id, and whether it is erased or closed: the profile is at the API."""
+    """What has changed. Of a relation, `before` is null when it is new, `after` when it is retracted. Of a
+    consumer or provider only the id, and whether it is erased or closed: the profile is at the API."""
 
     relation_id: str | None = None
     consumer_id: str | None = None

@@ -15,12 +15,12 @@ from services.webhooks.messages.body import body_of, encoded, told
 from shared.contracts.events import document_id
 from shared.erasure.records import Mode
 from shared.mongo.errors import translated
+from shared.mongo.limits import QUERY_MS
 from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 from shared.vault.tokens import unseal
 
 USER_AGENT = "Kith-Webhooks/1"
-_QUERY_MS = 5_000
 #: The place of secrets in the vault: a field of the tenant.
 SECRET_FIELD = "webhook.secret"
 
@@ -86,7 +86,7 @@ class Renderer:
             return []
         with translated():
             query = {"_id": {"$in": list(ids)}}
-            return list(self._database[self._names(collection)].find(query, {field: 1}, max_time_ms=_QUERY_MS))
+            return list(self._database[self._names(collection)].find(query, {field: 1}, max_time_ms=QUERY_MS))
 
     def request(self, endpoint: Document, delivery: Document, known: Known, opened: Opened) -> Rendered:
         """The request of one attempt, signed with the secrets that are ``opened``. Makes no request itself."""

@@ -11,7 +11,7 @@ holds if nobody looks.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from pymongo import ReplaceOne
 from pymongo.client_session import ClientSession
@@ -26,14 +26,15 @@ from shared.access.apps.schema import RECEIPTS
 from shared.access.masks import hides
 from shared.mongo.concerns import durable_database
 from shared.mongo.errors import translated
+from shared.mongo.limits import QUERY_MS
 from shared.mongo.transactions import transact
+from shared.runtime.clock import now
 from shared.runtime.protocols import Document
 
 #: Receipts of one transaction.
 BATCH = 200
 #: How long a receipt waits for a way before it is given up.
 PATIENCE = timedelta(days=30)
-_QUERY_MS = 5_000
 NO_ENDPOINT = "the application has no webhook endpoint"
 DISABLED = "every webhook endpoint of the application is disabled"
 HIDDEN = "consumer_id is hidden from the application"
@@ -59,9 +60,7 @@ class ReceiptAssignment:
     """``own`` are the endpoints of the application, the oldest first. Methods raise Unavailable, and Stale when
     another process was first."""
 
-    def __init__(
-        self, database: Database[Document], clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, database: Database[Document], clock: Callable[[], datetime] = now) -> None:
         self._database = durable_database(database)
         self._receipts, self._clock = self._database[RECEIPTS], clock
 
@@ -161,7 +160,7 @@ class ReceiptAssignment:
 
     def _batch(self, query: Document) -> list[Document]:
         with translated():
-            return list(self._receipts.find(query, max_time_ms=_QUERY_MS).limit(BATCH))
+            return list(self._receipts.find(query, max_time_ms=QUERY_MS).limit(BATCH))
 
     def _end(self, query: Document, reason: str) -> int:
         now = self._clock()

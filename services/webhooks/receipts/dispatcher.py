@@ -12,7 +12,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
@@ -28,7 +28,9 @@ from shared.access.apps.schema import NOTICES, RECEIPTS
 from shared.access.apps.store import AppStore, UnreadableApp
 from shared.mongo.concerns import durable_database
 from shared.mongo.errors import translated
+from shared.mongo.limits import QUERY_MS
 from shared.mongo.transactions import transact
+from shared.runtime.clock import now
 from shared.runtime.protocols import Document
 
 log = logging.getLogger(__name__)
@@ -41,7 +43,6 @@ _MOST_TENANTS = 500
 _SLICE_SECONDS = 0.3
 #: How often receipts are compared with their deliveries, and those that have waited too long are given up.
 _KEEPING_SECONDS = 60.0
-_QUERY_MS = 5_000
 _WHAT = "telling applications"
 
 
@@ -54,7 +55,7 @@ class ReceiptDispatcher:
         apps: AppStore,
         waiting: Callable[[int], None] = lambda _: None,
         given_up: Callable[[int], None] = lambda _: None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = now,
         seconds: float = _SLICE_SECONDS,
     ) -> None:
         """``waiting`` is called with the number of receipts that can be sent nowhere, counted up to 10,000;
@@ -91,12 +92,12 @@ class ReceiptDispatcher:
             _WHAT,
         )
         with translated():
-            left = self._receipts.count_documents({"state": "waiting"}, limit=10_000, maxTimeMS=_QUERY_MS)
+            left = self._receipts.count_documents({"state": "waiting"}, limit=10_000, maxTimeMS=QUERY_MS)
         self._waiting(left)
         each_of(self._turns["remove"].of(of_app), lambda id: self._remove_left(id, of_app[id]), _WHAT)
 
     def _tenants(self) -> list[str]:
-        """Those that have notices: the ids of notices begin with theirs and ``:``."""
+        """Return the tenants that have notices: the ids of notices begin with theirs and ``:``."""
         found: list[str] = []
         after = ""
         with translated():
@@ -112,7 +113,7 @@ class ReceiptDispatcher:
         if self._unread:
             of_tenant["apps"] = {"$elemMatch": {"$nin": sorted(self._unread)}}
         with translated():
-            notices = list(self._notices.find(of_tenant, max_time_ms=_QUERY_MS).sort("_id", 1).limit(BATCH))
+            notices = list(self._notices.find(of_tenant, max_time_ms=QUERY_MS).sort("_id", 1).limit(BATCH))
         for notice in notices:
             self._expand(notice)
 

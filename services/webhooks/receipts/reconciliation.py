@@ -7,7 +7,7 @@ never.
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from pymongo.database import Database
 
@@ -18,6 +18,8 @@ from services.webhooks.receipts.outcome import receipt_update
 from shared.access.apps.schema import RECEIPTS
 from shared.mongo.concerns import durable_database
 from shared.mongo.errors import translated
+from shared.mongo.limits import QUERY_MS
+from shared.runtime.clock import now
 from shared.runtime.protocols import Document
 
 #: A receipt that was given to its endpoint less long ago is not looked at: senders of today write it first.
@@ -26,7 +28,6 @@ _YOUNG = timedelta(minutes=1)
 #: these are delivered, or when the endpoint is disabled after five days.
 _COMPARED = 10_000
 _SETTLED = 200
-_QUERY_MS = 5_000
 
 
 class ReceiptReconciliation:
@@ -36,7 +37,7 @@ class ReceiptReconciliation:
         self,
         database: Database[Document],
         assignment: ReceiptAssignment,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = now,
     ) -> None:
         self._database = durable_database(database)
         self._receipts, self._assignment, self._clock = self._database[RECEIPTS], assignment, clock
@@ -65,7 +66,7 @@ class ReceiptReconciliation:
                     {"$limit": _SETTLED},
                     {"$unset": ["delivery", "deliveries"]},
                 ],
-                maxTimeMS=_QUERY_MS,
+                maxTimeMS=QUERY_MS,
             )
             return list(found)
 

@@ -1,10 +1,12 @@
 """Which entries of the topic continue a restored chain."""
 
+import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import pytest
 
-from services.backup.audit import check_audit_key, following, revoked_in
+from services.backup.audit import Kept, check_audit_key, check_kept_key, following, revoked_in
 from shared.access.chain import FIRST, Act, Entry, entry_of
 from shared.contracts.errors import ConfigurationError
 
@@ -51,6 +53,34 @@ def test_what_a_chain_ends_with_says_whether_a_key_is_needed() -> None:
         check_audit_key([*chain(1).values(), *chain(3, KEY).values()], None)
     # Somebody has given the key up: the chain ends without.
     check_audit_key([*chain(1, KEY).values(), chain(2)[2]], None)
+
+
+def kept(head: tuple[int, str], entries: Iterable[Entry]) -> Kept:
+    found = Kept({"acme": head})
+    for entry in entries:
+        found.take(json.dumps(entry).encode())
+    return found
+
+
+def test_a_key_that_was_introduced_after_the_backup_is_needed_too() -> None:
+    """The entry of the restore would come behind entries with a key, or in place of lost ones."""
+    entries = chain(2)
+    for number in (3, 4):
+        act = Act("acme", "ann", "k", "personal.read")
+        entries[number] = entry_of(act, NOW, number, entries[number - 1]["hash"], KEY)
+    head = (1, entries[1]["hash"])
+    later = kept(head, entries.values())
+    check_kept_key(later, KEY)
+    for beyond in (later, kept(head, [entries[4]]), kept((0, ""), [entries[3]])):
+        with pytest.raises(ConfigurationError, match="KITH_AUDIT_KEY"):
+            check_kept_key(beyond, None)
+    check_kept_key(kept(head, [entries[2]]), None)
+    # What the backup has itself is not looked at here.
+    check_kept_key(kept((4, entries[4]["hash"]), entries.values()), None)
+    # Behind a gap the key was given up, but before it are entries that would be added.
+    plain = entry_of(Act("acme", "ann", "k", "personal.read"), NOW, 9, "x", None)
+    with pytest.raises(ConfigurationError, match="KITH_AUDIT_KEY"):
+        check_kept_key(kept(head, [*entries.values(), plain]), None)
 
 
 def test_keys_that_were_revoked_since_are_known_even_beyond_a_lost_entry() -> None:

@@ -159,6 +159,37 @@ def test_cancellations_with_an_older_time_of_their_own_undo_orders_that_state_no
     assert [raised in note for note in notes] == [True] * ("changed" in options)
 
 
+@pytest.mark.parametrize(
+    ("options", "time"),
+    [
+        ('changed = { column = "edited", timezone = "UTC" }', "2026-01-05T00:00:00Z"),
+        ("as_of = 2026-01-05T00:00:00Z", "2026-01-05T00:00:00Z"),
+        ("", "2026-03-03T10:00:00Z"),
+    ],
+)
+@pytest.mark.parametrize(("stated", "ended"), [("consumer.upserted", "erased"), ("provider.upserted", "closed")])
+def test_what_closes_or_erases_keeps_the_older_time_that_it_states(
+    tmp_path: Path, stated: str, ended: str, options: str, time: str
+) -> None:
+    """Who is in today's list again was closed before."""
+    made(tmp_path / "contacts.csv", "no,tier\n1,a\n", TUESDAY)
+    made(tmp_path / "ended.csv", "no,edited\n1,2026-01-05\n", MONDAY)
+    who = stated.partition(".")[0]
+    text = CONTACTS.format(options="").replace("consumer", who)
+    mode = 'mode = { const = "delete" }' if ended == "erased" else ""
+    text += f"""
+[[source]]
+path = "ended.csv"
+type = "{who}.{ended}"
+{options}
+[source.fields]
+{who}_id = "no"
+{mode}
+"""
+    found = events(write_mapping(tmp_path, text))
+    assert [one["time"] for one in found] == ["2026-03-03T10:00:00Z", time]
+
+
 def test_cancellations_and_orders_that_both_say_when_they_were_changed_keep_their_times(tmp_path: Path) -> None:
     changed = 'changed = { column = "edited", timezone = "UTC" }'
     made(tmp_path / "orders.csv", "no,date,customer,shop,edited\n1,2025-02-03,c,s,2026-01-07\n", MONDAY)

@@ -164,11 +164,30 @@ def test_fields_within_json_are_read_and_removed(tmp_path: Path, written: Any) -
     ]
 
 
-@pytest.mark.parametrize("attrs", ["{", "[1]", '"a"', "", 7])
+@pytest.mark.parametrize("attrs", ["{", "[1]", '"a"', "N/A", 7])
 def test_fields_within_what_is_no_json_object_are_rejected(tmp_path: Path, attrs: Any) -> None:
     mapping = write_mapping(tmp_path, PEOPLE + 'traits.a = "attrs.a"')
     events, bad = translated(mapping, envelope("c", 5, 7, table="people", after={"id": 1, "attrs": attrs}))
     assert (events, [one["field"] for one in bad]) == ([], ["data.traits.a"])
+
+
+@pytest.mark.parametrize("attrs", ["", " ", "N/A", " n/a"])
+def test_a_text_that_means_a_missing_value_is_one_where_an_object_is_looked_for(
+    tmp_path: Path, attrs: str
+) -> None:
+    text = PEOPLE.replace("type =", 'missing = ["", "N/A", "n/a"]\ntype =') + 'traits.a = "attrs.a"'
+    events, bad = translated(
+        write_mapping(tmp_path, text), envelope("c", 5, 7, table="people", after={"id": 1, "attrs": attrs})
+    )
+    assert (bad, events[0]["data"]["traits"]) == ([], {"a": None})
+
+
+def test_a_field_may_say_itself_which_text_is_no_object(tmp_path: Path) -> None:
+    text = PEOPLE + 'traits.a = { column = "attrs.a", missing = ["none"] }'
+    events, bad = translated(
+        write_mapping(tmp_path, text), envelope("c", 5, 7, table="people", after={"id": 1, "attrs": "none"})
+    )
+    assert (bad, events[0]["data"]["traits"]) == ([], {"a": None})
 
 
 def test_a_relation_takes_the_whole_object_that_debezium_writes_as_text(tmp_path: Path) -> None:
@@ -184,20 +203,25 @@ NUMBERS = VIEWS.format(table='format = "debezium"\ntable = "public.orders"')
 DELETED = {"id": 1, "customer": 0, "shop": 0, "total": 0}
 
 
-@pytest.mark.parametrize(
-    "row",
-    [
-        {"total": 5},
-        {"total": 5, "shop": None},
-        {"total": None, "at": "2026-01-01"},
-        {"customer": 4},
-        {"shop": "s"},
-    ],
-)
-def test_a_deleted_row_may_name_a_consumer_or_a_provider_whose_number_is_0(tmp_path: Path, row: Any) -> None:
-    events, bad = translated(
-        write_mapping(tmp_path, NUMBERS), in_schema("public", "orders", {**DELETED, **row}, "d")
-    )
+def in_types(value: bytes, **columns: dict[str, Any]) -> bytes:
+    """With Debezium's schema, in which a column may not be null unless ``columns`` says otherwise."""
+    row = json.loads(value)["before"]
+    types = [{"field": name, "optional": False, **columns.get(name, {})} for name in row]
+    schema = {"fields": [{"field": "before", "fields": types}]}
+    return json.dumps({"schema": schema, "payload": json.loads(value)}).encode()
+
+
+def people(deleted: str) -> str:
+    text = PEOPLE.replace('consumer_id = "id"', 'consumer_id = "number"')
+    return text.replace("type =", f'deleted = "{deleted}"\ntype =')
+
+
+@pytest.mark.parametrize("row", [{"note": ""}, {"note": 0}, {"note": "x"}, {"note": "x", "shop": "s"}])
+def test_a_deleted_row_that_was_logged_may_name_a_consumer_or_a_provider_whose_number_is_0(
+    tmp_path: Path, row: Any
+) -> None:
+    value = in_schema("public", "orders", {**DELETED, **row}, "d")
+    events, bad = translated(write_mapping(tmp_path, NUMBERS), in_types(value, note={"optional": True}))
     assert bad == []
     assert (events[0]["type"], events[0]["data"]["relation_id"]) == ("relation.retracted", "1")
 
@@ -209,13 +233,57 @@ def test_a_deleted_row_may_name_a_consumer_or_a_provider_whose_number_is_0(tmp_p
         {"total": None},
         {"at": "1970-01-01T00:00:00Z", "note": "", "paid": False, "more": "{}", "rate": 0.0},
         {"total": 5, "customer": None},
+        # What the table says of a column without a value, and what Debezium does of some types.
+        {"status": "new"},
+        {"active": True},
+        {"at": "00:00:00Z"},
+        {"lasts": "P0Y0M0DT0H0M0.0S"},
+        {"place": {"x": 0.0, "y": 0.0, "wkb": "AQEAAAAAAAAAAAAAAAAAAAAAAAAA", "srid": None}},
     ],
 )
-def test_a_deleted_row_that_names_nobody_is_rejected(tmp_path: Path, row: Any) -> None:
-    events, bad = translated(
-        write_mapping(tmp_path, NUMBERS), in_schema("public", "orders", {**DELETED, **row}, "d")
-    )
+@pytest.mark.parametrize("typed", [True, False])
+def test_a_deleted_row_that_names_nobody_is_rejected(tmp_path: Path, row: Any, typed: bool) -> None:
+    value = in_schema("public", "orders", {**DELETED, **row}, "d")
+    defaults: dict[str, Any] = {"status": {"default": "new"}, "active": {"default": True, "optional": True}}
+    value = in_types(value, **defaults) if typed else value
+    events, bad = translated(write_mapping(tmp_path, NUMBERS), value)
     assert (events, ["REPLICA IDENTITY FULL" in one["detail"] for one in bad]) == ([], [True])
+
+
+@pytest.mark.parametrize("deleted", ["anonymise", "delete"])
+@pytest.mark.parametrize("typed", [True, False])
+def test_nobody_is_erased_whose_number_may_be_one_that_was_not_logged(
+    tmp_path: Path, deleted: str, typed: bool
+) -> None:
+    row = {"id": 1, "number": 0, "name": "", "status": "new", "note": "x"}
+    value = envelope("d", 5, 7, before=row, table="people")
+    value = in_types(value, note={"optional": True}) if typed else value
+    events, bad = translated(write_mapping(tmp_path, people(deleted)), value)
+    assert (events, ["REPLICA IDENTITY FULL" in one["detail"] for one in bad]) == ([], [True])
+
+
+@pytest.mark.parametrize("written", [json.dumps, dict])
+def test_a_row_that_names_another_consumer_within_json_leaves_no_relation_behind(
+    tmp_path: Path, written: Any
+) -> None:
+    mapping = write_mapping(tmp_path, NUMBERS.replace('"customer"', '"attrs.c"'))
+    rows = [{**ROW, "attrs": written({"c": name, "n": n})} for n, name in enumerate("aab")]
+    events, bad = translated(
+        mapping, *(envelope("u", 5 + n, 7 + n, before=rows[n], after=rows[n + 1]) for n in range(2))
+    )
+    assert bad == []
+    assert [(event["type"], event["data"]["consumer_id"]) for event in events] == [
+        ("relation.recorded", "a"),
+        ("relation.recorded", "b"),
+        ("relation.retracted", "a"),
+    ]
+
+
+def test_what_an_update_left_as_it_was_names_nobody_else(tmp_path: Path) -> None:
+    mapping = write_mapping(tmp_path, NUMBERS.replace('"customer"', '"attrs.c"'))
+    before = {**ROW, "attrs": '{"c": "a"}'}
+    events, bad = translated(mapping, envelope("u", 5, 7, before=before, after={**before, "attrs": MARK}))
+    assert (events, [one["field"] for one in bad]) == ([], ["data.consumer_id"])
 
 
 ODD = st.recursive(

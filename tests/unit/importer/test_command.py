@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -49,6 +50,22 @@ def test_a_dry_run_names_no_stack(mapping: Path) -> None:
     with settings_from(stack):
         result = CliRunner().invoke(app, [str(mapping), "--dry-run"])
     assert result.exit_code == 0, result.output
+
+
+def test_a_stop_in_the_middle_leaves_the_rejected_rows_in_their_file(
+    mapping: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(_: Sequence[Message]) -> Future[None]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("goes on")
+
+    monkeypatch.setattr(recorder, "send", stopped)
+    before = signal.getsignal(signal.SIGTERM)
+    result = CliRunner().invoke(app, [str(mapping)])
+    assert result.exit_code == 130, result.output
+    assert [json.loads(line)["number"] for line in rejects_of(mapping).read_text().splitlines()] == [3]
+    assert [path.name for path in mapping.parent.iterdir() if path.name.startswith(".")] == []
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_publishes_and_reports(mapping: Path, recorder: Recorder) -> None:

@@ -79,6 +79,22 @@ def test_after_an_error_the_rows_that_were_rejected_are_there(tmp_path: Path) ->
     assert written(path) == [7]
 
 
+def test_what_a_killed_run_left_is_removed_and_what_another_one_writes_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    left = tmp_path / ".r.jsonl.abcdefgh.part"
+    left.write_text("personal\n")
+    with Rejects(path) as rejects:
+        assert list(tmp_path.iterdir()) == []
+        rejects.add("v", Row(7, {}), BAD)
+        [draft] = tmp_path.iterdir()
+        assert (draft.name[:9], draft.suffix, draft.stat().st_mode & 0o777) == (".r.jsonl.", ".part", 0o600)
+        with Rejects(path) as other:
+            other.add("v", Row(8, {}), BAD)
+        assert written(path) == [8]
+    assert written(path) == [7]
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_what_is_no_file_is_written_into_and_stays(tmp_path: Path) -> None:
     path = tmp_path / "null"
     path.symlink_to("/dev/null")

@@ -48,6 +48,12 @@ def test_the_relationships_within_do_not_tell_what_is_left_for_a_provider() -> N
     assert (many["inside"], many["outside"]) == (236, 3)
 
 
+def test_a_community_without_providers_is_shown() -> None:
+    alone = {"id": "0", "consumers": 7, "providers": 0, "inside": 0, "outside": 9, "strongest": []}
+    found = _community(CALLER, Tenant(), {**alone, "categories": [], "places": []})
+    assert (found["consumers"], found["inside"], found["outside"], found["strongest"]) == (7, 0, 9, [])
+
+
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=11))
 def test_the_number_within_is_shown_exactly_where_no_number_below_five_follows_from_it(counts: list[int]) -> None:
     found = _community(CALLER, Tenant(), stored(counts))

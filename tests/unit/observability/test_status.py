@@ -89,6 +89,7 @@ def test_the_json_has_no_more_and_no_less() -> None:
         "plaintext",
         "incomplete",
         "lost_keys",
+        "lost_tenant_keys",
         "not_in_nfc",
     }
 
@@ -107,6 +108,17 @@ def test_lost_keys_are_a_finding_with_what_to_do() -> None:
     assert "Findings: 2,346 consumers have lost the keys" in text
     assert "(1 of acme, 2,345 of default)" in text
     assert "or erase them; the collection lost_keys lists them." in text
+
+
+def test_a_tenants_own_key_is_no_consumer_and_has_its_own_advice() -> None:
+    text = " ".join(shown(status(partition(), lost_tenant_keys=["acme", "shop"])).split())
+    assert "a restore has lost the own key of acme, shop. Make the webhook endpoints anew" in text
+    assert "Then delete what the collection lost_keys has with that tenant and an empty consumer_id." in text
+    assert "consumers have lost" not in text
+    assert "rotate-key" not in text
+    text = " ".join(shown(status(partition(), lost_tenant_keys=["*"])).split())
+    assert "kith app rotate-key" in text
+    assert "webhook endpoints" not in text
 
 
 def test_documents_that_a_rebuild_would_complete_are_named() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.rabbitmq.metrics import BridgeMetrics
@@ -39,6 +39,7 @@ def bodies(rabbit: MemoryRabbit, queue: str) -> list[int]:
         st.tuples(st.integers(0, 9), st.integers(1, 70), st.sampled_from(["", "", "", "break"])), max_size=20
     ),
 )
+@example(60, 1, [(1, 70, ""), (1, 1, "")] * 6)
 def test_everything_arrives_in_order_and_others_get_few_repetitions(
     count: int, most: int, attempts: list[tuple[int, int, str]]
 ) -> None:

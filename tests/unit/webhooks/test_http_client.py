@@ -45,9 +45,15 @@ def test_endpoints_that_keep_a_host_waiting_hold_up_no_other_ones_there(monkeypa
     assert asyncio.run(story()).status == 204
 
 
-def answered(*parts: bytes, times: int = 1) -> tuple[list[Answer], int]:
-    """The answers of a server that sends its own in ``parts``, of which an empty one never comes; and how many
-    connections it took."""
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bodies are waited for as long as a slow machine needs."""
+    monkeypatch.setattr("services.webhooks.delivery.http_client._BODY_SECONDS", PATIENCE_SECONDS)
+
+
+def answered(*parts: bytes, times: int = 1, broken: bool = False) -> tuple[list[Answer], int]:
+    """The answers of a server that sends its own in ``parts``, of which an empty one never comes, and then waits
+    for another request unless it is ``broken``; and how many connections it took."""
 
     async def story() -> tuple[list[Answer], int]:
         serving, ended = [], asyncio.Event()
@@ -63,6 +69,8 @@ def answered(*parts: bytes, times: int = 1) -> tuple[list[Answer], int]:
                         await writer.drain()
                         for _ in range(20):
                             await asyncio.sleep(0)
+                    if broken:
+                        break
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()
@@ -81,6 +89,7 @@ def answered(*parts: bytes, times: int = 1) -> tuple[list[Answer], int]:
     return asyncio.run(story())
 
 
+@pytest.mark.usefixtures("patient")
 def test_an_answer_that_comes_in_parts_is_kept_whole_and_its_connection_used_again() -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n"
     found, connections = answered(head, b"a" * 300, b"b" * 300, b"c" * 300, times=3)
@@ -88,10 +97,20 @@ def test_an_answer_that_comes_in_parts_is_kept_whole_and_its_connection_used_aga
     assert connections == 1
 
 
+@pytest.mark.usefixtures("patient")
 def test_of_a_large_answer_the_first_kibibyte_is_kept_and_the_rest_not_read() -> None:
     head = b"HTTP/1.1 500 Oh\r\nContent-Length: 1000000\r\n\r\n"
     found, connections = answered(head + b"a" * 1_000, b"b" * 100, b"", times=2)
     assert {(each.status, each.text) for each in found} == {(500, "a" * 1_000 + "b" * 24)}
+    assert connections == 2
+
+
+@pytest.mark.usefixtures("patient")
+def test_of_a_body_that_breaks_off_what_came_is_kept() -> None:
+    found, connections = answered(
+        b"HTTP/1.1 500 Oh\r\nContent-Length: 900\r\n\r\n", b"begun", times=2, broken=True
+    )
+    assert {(each.status, each.text, each.error) for each in found} == {(500, "begun", None)}
     assert connections == 2
 
 

@@ -1,24 +1,28 @@
 """A sender: what it does with a delivery that has waited for its turn while all has changed; and that it ends."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import Mock
 
 import orjson
 import standardwebhooks
 
-from services.webhooks.delivery import retry_policy
 from services.webhooks.delivery.http_client import Answer
 from services.webhooks.delivery.queue import Queue, Settled
 from services.webhooks.delivery.sender import CONCURRENCY, Sender, SenderContext
 from services.webhooks.delivery.tenant_semaphore import TenantSemaphore
+from services.webhooks.messages.notice import telling
 from services.webhooks.messages.rendering import Renderer
 from services.webhooks.metrics import SenderMetrics
 from shared.observability.metrics import new_registry
+from shared.runtime.protocols import Document
 from tests.support.deliveries import ENDPOINT, at_once, delivery, secret
 from tests.support.waiting import PATIENCE_SECONDS
 
+NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 Sent = tuple[str, dict[str, str], bytes]
 
 
@@ -122,16 +126,17 @@ def test_a_sender_whose_outcomes_cannot_be_stored_ends_and_sends_nothing_more() 
 
 
 class Templated:
-    """A sender with a queue of ``waiting`` deliveries, none of which has to wait for another."""
+    """A sender with a queue of deliveries, none of which has to wait for another. Its clock stands at ``now``."""
 
-    def __init__(self, template: str, waiting: int) -> None:
+    def __init__(self, template: str, *waiting: Document) -> None:
+        self.now = NOW
         self.sent = 0
         self.outcomes: list[str] = []
         self.off_loop: list[bool] = []
         self._in_thread = False
         queue = Mock(spec=Queue)
         queue.retrying.return_value = []
-        left = {f"c{n}": delivery(f"c{n}") for n in range(waiting)}
+        left = {each["subject"]: each for each in waiting}
         queue.waiting.side_effect = lambda *_, **__: [*left.values()]
         queue.firsts.side_effect = lambda _, subjects: [left[each] for each in subjects if each in left]
 
@@ -151,7 +156,7 @@ class Templated:
 
         renderer.request = watched  # type: ignore[method-assign, assignment]
         metrics, places = SenderMetrics(new_registry()), TenantSemaphore(100)
-        context = SenderContext(queue, renderer, self, metrics, self.thread, places, jitter=lambda: 0.0)
+        context = SenderContext(queue, renderer, self, metrics, self.thread, places, clock=lambda: self.now)
         self.sender = Sender({**ENDPOINT, "template": template}, context, lambda: True)
 
     async def thread(self, call: Callable[[], Any]) -> Any:
@@ -177,7 +182,7 @@ class Templated:
 
 def test_a_template_is_computed_beside_the_loop() -> None:
     async def story() -> Templated:
-        running = Templated("{of: data.consumer_id}", 5)
+        running = Templated("{of: data.consumer_id}", *(delivery(f"c{n}") for n in range(5)))
         await running.run_until(lambda: len(running.outcomes) == 5)
         return running
 
@@ -186,20 +191,48 @@ def test_a_template_is_computed_beside_the_loop() -> None:
     assert running.off_loop == [True] * 5
 
 
-def test_a_template_that_fails_does_not_use_a_queue_up_at_once() -> None:
-    most = retry_policy.BREAKS_AFTER + CONCURRENCY
+FAILING = "join(' ', [data.consumer_id, data.after.kind])"
 
-    async def story() -> Templated:
-        running = Templated("join(' ', data.consumer_id)", 10 * most)
+
+def retraction(consumer: str) -> Document:
+    found = delivery(consumer)
+    return {**found, "change": {**found["change"], "data": {**found["change"]["data"], "after": None}}}
+
+
+def receipt(consumer: str) -> Document:
+    stored = {"_id": "r1", "topic": "consumer.erased", "app": "app_1", "consumer_id": consumer, "at": NOW}
+    return telling(ENDPOINT, stored, NOW)
+
+
+def test_deliveries_that_a_template_fails_on_hold_up_no_others_and_are_given_up_one_by_one() -> None:
+    async def story() -> None:
+        bad = [retraction(f"bad{n}") for n in range(CONCURRENCY)]
+        good = [delivery(f"good{n}") for n in range(23)]
+        running = Templated(FAILING, *bad, *good, receipt("ada"))
+        await running.run_until(lambda: len(running.outcomes) >= 25 and not running.sender._tasks)
+        assert Counter(running.outcomes) == {"delivered": 24, "given_up": 1}
         health = running.sender._health
+        for seconds, given_up in ((0.25, 2), (1, 5), (1.1, 5), (60, 16)):
+            running.now = NOW + timedelta(seconds=seconds)
 
-        def paused() -> bool:
-            return health.room(1, asyncio.get_running_loop().time()) == 0 and not running.sender._tasks
+            def done(most: int = 24 + given_up) -> bool:
+                return len(running.outcomes) >= most and not running.sender._tasks
 
-        await running.run_until(lambda: paused() or len(running.outcomes) > most)
-        return running
+            await running.run_until(done)
+            assert Counter(running.outcomes) == {"delivered": 24, "given_up": given_up}
+        assert health.room(CONCURRENCY, asyncio.get_running_loop().time()) == CONCURRENCY
+        assert "failing_since" not in running.sender.endpoint
+        assert running.sent == 24
 
-    running = asyncio.run(story())
-    assert set(running.outcomes) == {"given_up"}
-    assert len(running.outcomes) <= most
-    assert running.sent == 0
+    asyncio.run(story())
+
+
+def test_a_template_that_is_mended_makes_what_it_failed_on() -> None:
+    async def story() -> None:
+        running = Templated(FAILING, *(retraction(f"bad{n}") for n in range(50)))
+        await running.run_until(lambda: len(running.sender._subjects.parked) == 49)
+        running.sender.refresh({**running.sender.endpoint, "template": "{of: data.consumer_id}", "revision": 2})
+        await running.run_until(lambda: len(running.outcomes) == 50)
+        assert Counter(running.outcomes) == {"delivered": 49, "given_up": 1}
+
+    asyncio.run(story())

@@ -128,6 +128,20 @@ def test_a_new_member_is_no_broken_promise() -> None:
     assert said == ["more: exists, and no other members are expected"]
 
 
+def test_a_member_that_a_part_of_the_promise_excludes_does_not_exist() -> None:
+    parts: list[Json] = [
+        {"properties": {"a": {}}, "additionalProperties": False},
+        {"properties": {"b": {"type": "string"}}},
+    ]
+    promise: Json = {"type": "object", "allOf": parts}
+    for word in ({"properties": {"b": {"type": "string"}}}, {"required": ["b"]}):
+        expected: Json = {"type": "object", **word}
+        said = [str(each) for each in differences(expected, promise, promise, expected)]
+        assert said == ["b: does not exist"]
+    closed: Json = {"type": "object", "properties": {"a": {}}, "additionalProperties": False}
+    assert differences(closed, promise, promise, closed) == []
+
+
 def test_what_cannot_be_compared_is_refused_and_never_passes() -> None:
     wrong: list[Json] = [{"not": {"type": "string"}}, {"properties": {"a": {"contains": {}}}}, {"$ref": "o.json"}]
     for schema in wrong:
