@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,9 +86,15 @@ class System:
     def invariant(self) -> Invariant:
         return Invariant(self.settings, self.database, grown=self.grown)
 
-    def start(self, service: str, *, fresh: bool = False, **variables: str) -> Process:
-        """Start one more worker. ``fault``, ``sabotage`` and so on become KITH_FAULT, KITH_SABOTAGE … A
-        ``fresh`` one takes seconds longer and shares nothing with others, as in production (``nursery.py``)."""
+    def start(self, service: str, **variables: str) -> Process:
+        """Start one more worker. ``fault``, ``sabotage`` and so on become KITH_FAULT, KITH_SABOTAGE …"""
+        return self._start(service, variables, fresh=False)
+
+    def start_fresh(self, service: str, **variables: str) -> Process:
+        """One that takes seconds longer and shares nothing with the others, as in production (``nursery.py``)."""
+        return self._start(service, variables, fresh=True)
+
+    def _start(self, service: str, variables: Mapping[str, str], *, fresh: bool) -> Process:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("KITH_")}
         given = {f"KITH_{name.upper()}": value for name, value in variables.items()}
         name = f"{service}-{sum(p.name.startswith(service) for p in (*self.workers, *self._dead)) + 1}"

@@ -20,7 +20,7 @@ GRACE_SECONDS = 30.0
 def test_all_are_asked_to_stop_and_others_go_on(system: System) -> None:
     """What they have stored they have published, too, and cleared. One of them is no fork."""
     system.start_all(relations=1)
-    system.start("relations", fresh=True)
+    system.start_fresh("relations")
     load = system.load(market_items(100_000, SEED), rate=400)
     # Else a partition on its way from one to the other may have neither, and its outbox waits.
     system.wait_balanced()

@@ -27,7 +27,7 @@ class Asked:
     def __init__(self, system: System, port: int, **variables: str) -> None:
         self._system, self._url = system, f"http://127.0.0.1:{port}"
         # Fresh: an answer that depends on the order of a set shows between two seeds of hashes.
-        self.process: Process = system.start("intelligence", fresh=True, intelligence_port=str(port), **variables)
+        self.process: Process = system.start_fresh("intelligence", intelligence_port=str(port), **variables)
 
     def get(self, path: str, **parameters: Any) -> httpx.Response:
         return httpx.get(f"{self._url}{path}", params=parameters, timeout=PATIENCE_SECONDS)
