@@ -32,7 +32,7 @@ class Site:
 
     def __init__(self, database: Database[Document], scratch: Database[Document]) -> None:
         self.world = World(database)
-        self._database, self._scratch = database, scratch
+        self._database, self.scratch = database, scratch
         self._position = 0
         reader = FiguresReader(database, str, str, self.clock)
         add_live(self.world.analytics, reader)
@@ -81,8 +81,8 @@ class Site:
     def add(self, *events: Event) -> None:
         """These come after everything that is there: what is stored becomes what it would be with them."""
         self.world.events += events
-        self._scratch.client.drop_database(self._scratch.name)
-        kith, driver = MongoKith(self._scratch), Driver()
+        self.scratch.client.drop_database(self.scratch.name)
+        kith, driver = MongoKith(self.scratch), Driver()
         kith.store(self.world.events)
         for partition, records in kith.memory.log.records.items():
             if partition.topic == TOPIC and records:

@@ -48,9 +48,8 @@ def tills(site: Site) -> Site:
         )
     )
     database = site.world.database
-    scratch = database.client[f"{database.name}-scratch"]
-    for name in scratch.list_collection_names():
-        if found := list(scratch[name].find({"tenant": "tills"})):
+    for name in site.scratch.list_collection_names():
+        if found := list(site.scratch[name].find({"tenant": "tills"})):
             database[name].insert_many(found)
     return site
 

@@ -33,9 +33,9 @@ KINDS = {
 
 def calls() -> Iterator[tuple[str, str, ast.Call]]:
     """(place, name, call) of what makes a problem. The importer has a Refused of its own, for rows of
-    files, and webhooks one for addresses."""
+    files, webhooks one for addresses, and RabbitMQ one for messages."""
     for path in (path for top in ("services", "shared") for path in sorted((ROOT / top).rglob("*.py"))):
-        own = {"importer", "webhooks"} & set(path.parts)
+        own = {"importer", "rabbitmq", "webhooks"} & set(path.parts)
         names = {*RAISING, "Refusal"} - ({"Refused"} if own else set())
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
