@@ -290,7 +290,7 @@ def test_lost_keys_of_those_whom_the_log_has_in_plain_text_are_named_too(place: 
     key = place.vault.keys("inn", ["dan"])["dan"]
     concealed = conceal(letter, ("inn", "dan"), key)
     headers = [{"name": name, "value": value} for name, value in concealed.headers]
-    place.database["dead_letters"].insert_one({"value": concealed.value, "headers": headers})
+    place.database["dead_letters"].insert_one({"value": concealed.value, "headers": headers, "reason": "invalid"})
     data, new = place.back_up("data"), place.back_up("keys")
     place.lose()
     lost = [("acme", "cat"), ("default", "bob"), ("inn", "dan"), ("shop", "")]
