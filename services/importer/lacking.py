@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 
-from services.importer.row import BadRow, Row
+from services.importer.reading import lookup
+from services.importer.row import BadRow, Fields, Row
 from shared.contracts.spelling import nfc
 
 #: So many names of columns are kept, to find a similar one.
 _NAMES = 500
+_ABSENT = object()
 
 
 class Lacking:
@@ -24,9 +26,9 @@ class Lacking:
                 self._see(row.fields)
             yield row
 
-    def _see(self, fields: Mapping[str, object]) -> None:
+    def _see(self, fields: Fields) -> None:
         self._rows += 1
-        for column in [column for column in self._lacking if _has(fields, column)]:
+        for column in [column for column in self._lacking if lookup(fields, column, _ABSENT) is not _ABSENT]:
             del self._lacking[column]
         if self._lacking and len(self._names) < _NAMES:
             self._names.update(dict.fromkeys(_names(fields)))
@@ -47,18 +49,7 @@ class Lacking:
         return f', but "{close[0]}"' if close else ""
 
 
-def _has(fields: Mapping[str, object], column: str) -> bool:
-    if column in fields:
-        return True
-    value: object = fields
-    for part in column.split("."):
-        if not isinstance(value, dict) or part not in value:
-            return False
-        value = value[part]
-    return True
-
-
-def _names(fields: Mapping[str, object]) -> Iterator[str]:
+def _names(fields: Fields) -> Iterator[str]:
     for name, value in fields.items():
         yield name
         if isinstance(value, dict):

@@ -233,17 +233,17 @@ def _style(spec: FieldSpec, kind: Target, path: str) -> Style:
     )
 
 
-def lookup(row: Fields, column: str) -> Any:
-    """A column's value or None; in a row of nested objects, ``a.b`` is ``b`` in ``a``."""
+def lookup(row: Fields, column: str, absent: Any = None) -> Any:
+    """A column's value, or ``absent``; in a row of nested objects, ``a.b`` is ``b`` in ``a``."""
     if column in row or "." not in column:
-        return row.get(column)
+        return row.get(column, absent)
     value: Any = row
     for part in column.split("."):
         if isinstance(value, Unreadable):
             return value
         if not isinstance(value, dict):
-            return None
-        value = value.get(part)
+            return absent
+        value = value.get(part, absent)
     return value
 
 

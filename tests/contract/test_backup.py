@@ -309,6 +309,15 @@ def test_lost_keys_of_those_whom_the_log_has_in_plain_text_are_named_too(place: 
     assert place.restore(data, new).lost_keys == []
 
 
+def restore_with_its_key(place: Installation, with_key: Installation, folder: Path) -> None:
+    """Without the audit's key the restore is refused, and nothing of it is there."""
+    place.lose()
+    with pytest.raises(ConfigurationError, match="KITH_AUDIT_KEY_FILE"):
+        place.restore(folder)
+    assert place.database.list_collection_names() == []
+    with_key.restore(folder)
+
+
 def test_a_chain_with_a_key_gets_no_entry_without_it(place: Installation, tmp_path: Path) -> None:
     """One such entry would be a flaw of every `kith audit verify` from then on."""
     keyed = place.settings.model_copy(update={"audit_key": SecretStr("k" * 32)})
@@ -320,11 +329,7 @@ def test_a_chain_with_a_key_gets_no_entry_without_it(place: Installation, tmp_pa
     with pytest.raises(ConfigurationError, match="KITH_AUDIT_KEY_FILE"):
         place.act("keys.revoke", {"key": "x"}, INSTALLATION)
     place.act("personal.read", {"consumer_id": "ann"})  # this chain has no key
-    place.lose()
-    with pytest.raises(ConfigurationError, match="KITH_AUDIT_KEY_FILE"):
-        place.restore(folder)
-    assert place.database.list_collection_names() == []
-    with_key.restore(folder)
+    restore_with_its_key(place, with_key, folder)
     entries = list(MongoAuditLog(place.database).entries(INSTALLATION))
     assert {entry["algorithm"] for entry in entries} == {"hmac-sha256"}
 
@@ -336,11 +341,7 @@ def test_a_key_introduced_after_the_backup_is_needed_too(place: Installation, tm
     keyed = place.settings.model_copy(update={"audit_key": SecretStr("k" * 32)})
     with_key = Installation(keyed, place.database, tmp_path / "keyed")
     with_key.act("keys.revoke", {"key": "x"}, INSTALLATION)
-    place.lose()
-    with pytest.raises(ConfigurationError, match="KITH_AUDIT_KEY_FILE"):
-        place.restore(folder)
-    assert place.database.list_collection_names() == []
-    with_key.restore(folder)
+    restore_with_its_key(place, with_key, folder)
     entries = list(MongoAuditLog(place.database).entries(INSTALLATION))
     assert [entry["action"] for entry in entries[-2:]] == ["keys.revoke", "database.restore"]
     assert {entry["algorithm"] for entry in entries[-2:]} == {"hmac-sha256"}
