@@ -37,6 +37,7 @@ _TROUBLE_SECONDS = 1.0
 _LONGEST_TROUBLE = 10.0
 #: Between two deliveries of an endpoint that are given up because its template fails on them.
 _GIVING_UP = timedelta(seconds=0.25)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Transport(Protocol):
@@ -72,7 +73,7 @@ class Sender:
         self._opened: tuple[float, Opened] = (-1e9, Opened([]))
         #: The deliveries that the template has failed on, which wait to be given up; and when the next one may be.
         self._failed_on: set[str] = set()
-        self._give_up_at = datetime.min.replace(tzinfo=UTC)
+        self._give_up_at = _LONG_AGO
 
     def refresh(self, endpoint: Document) -> None:
         """Take over what the API has changed."""
@@ -81,7 +82,7 @@ class Sender:
             self._subjects.renew()
             self._opened = (-1e9, Opened([]))
             self._failed_on.clear()
-            self._give_up_at = datetime.min.replace(tzinfo=UTC)
+            self._give_up_at = _LONG_AGO
             self._wake.set()
         self.endpoint = endpoint
 
@@ -210,9 +211,9 @@ class Sender:
             request = await context.threads(rendered)
         else:
             request = rendered()
-        now = self.endpoint
-        changed = now["state"] != "enabled" or now["revision"] != endpoint["revision"]
-        if changed or must_wait(now, delivery) or not self._may_send():
+        latest = self.endpoint
+        changed = latest["state"] != "enabled" or latest["revision"] != endpoint["revision"]
+        if changed or must_wait(latest, delivery) or not self._may_send():
             self._subjects.again(delivery["subject"])
             return None
         if request.dropped is not None:
