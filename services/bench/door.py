@@ -139,6 +139,8 @@ def measure_door(servers: BenchServers, name: str, client: str, seconds: float) 
         spent = cpu_microseconds(tree([door.pid])) - before
     if found["refused"]:
         raise RunFailed(f"{name}'s door refused {found['refused']} events")
+    if not found["rate"]:
+        raise RunFailed(f"{name}'s door answered nothing within {seconds:g} s; try --seconds {seconds * 10:g}")
     # The CPU time includes the warm-up; the count does not.
     share = seconds / (seconds + 1.0)
     used = round(spent * share / max(found["rate"] * seconds, 1), 2)
