@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from typing import Any, NoReturn
+from urllib.parse import unquote_to_bytes
 
 import h11
 from uvicorn.config import Config
@@ -222,6 +223,11 @@ class _Parser(h11.Connection):
         if b"transfer-encoding" in names and (b"content-length" in names or request.http_version != b"1.1"):
             # Of two readers one could take the rest of the body for a request of somebody else's.
             self._refuse(400, "a body has Content-Length or, in HTTP/1.1, Transfer-Encoding: one of the two")
+        try:
+            unquote_to_bytes(request.target).decode()
+        except UnicodeDecodeError:
+            # uvicorn would replace what it cannot read, and an erasure would then be of somebody else.
+            self._refuse(400, "the address is not UTF-8, percent-encoded as in %C3%A9 for é")
         if (absolute := _AUTHORITY.match(request.target)) is None:
             return request
         # As it is sent to a proxy; every server has to accept it (RFC 9112, section 3.2.2).

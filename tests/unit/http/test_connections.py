@@ -257,6 +257,8 @@ POST = b"POST /length HTTP/1.1\r\nHost: kith\r\nAuthorization: Bearer kith_a-1\r
         (POST + b"X-Secret : ada@example.com\r\n\r\n", "(RFC 9112): illegal header line"),
         (POST + b"X-Secret: ada\0\r\n\r\n", "(RFC 9112): illegal header line"),
         (b"GET /secret\r\n\r\n", "(RFC 9112): illegal request line"),
+        (b"GET /v1/consumers/Jos%E9 HTTP/1.1\r\nHost: x\r\n\r\n", "as in %C3%A9 for é"),
+        (b"GET /v1/consumers?email=Jos%E9 HTTP/1.1\r\nHost: x\r\n\r\n", "as in %C3%A9 for é"),
     ],
 )
 def test_what_is_not_http_is_refused_with_the_reason_and_no_byte_of_it(request_: bytes, detail: str) -> None:
