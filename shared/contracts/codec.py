@@ -25,7 +25,7 @@ from shared.contracts.events import (
 from shared.contracts.names import lookalike
 from shared.contracts.rfc3339 import WANTED
 from shared.contracts.spelling import may_differ, with_ids_in_nfc
-from shared.contracts.strict_json import check, safe_path
+from shared.contracts.strict_json import NOT_UTF_8, check, safe_path
 from shared.contracts.unambiguous import is_unambiguous
 from shared.contracts.wire import normal
 
@@ -40,6 +40,10 @@ _validate = ADAPTER.validator.validate_json
 NOT_VISIBLE = (
     "is empty, begins or ends with white space, or contains a character that is not seen (a control, zero-width, "
     "filler or direction character, a variation selector); remove it"
+)
+_A_TRAIT = (
+    "must be a string (of at most 1,000 characters, without control and direction characters), a number, true, "
+    "false, null or a list of these (at most 100)"
 )
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
@@ -107,7 +111,8 @@ def _refused(raw: bytes, error: ValidationError) -> InvalidEvent:
         check(raw)
     except InvalidEvent as strict:
         # An ambiguity is reported before any other fault.
-        return invalid if invalid.reason == strict.reason == "not_json" else strict
+        # Of what is no JSON pydantic's position is the better reason, unless it is not even text.
+        return invalid if invalid.reason == strict.reason == "not_json" and strict.detail != NOT_UTF_8 else strict
     return invalid
 
 
@@ -194,9 +199,7 @@ def explain(error: ValidationError) -> InvalidEvent:
         location[-1] = "[key]"  # so may this one, unless it looks like the name of a field
     if location[:2] == ["data", "traits"] and len(location) > 3:
         # Pydantic reports an error for each type that a trait's value may have.
-        return InvalidEvent(
-            "invalid", "must be a string, a number, true, false, null or a list of these", ".".join(location[:3])
-        )
+        return InvalidEvent("invalid", _A_TRAIT, ".".join(location[:3]))
     detail = {"missing": "is required", "extra_forbidden": "is not a field of this event type"}.get(
         first["type"], first["msg"].removeprefix("Value error, ")
     )
