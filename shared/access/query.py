@@ -118,12 +118,14 @@ def misplaced(
     for name, number in Counter(given).items():
         if len(faults) == _MOST_FAULTS:
             break
+        # Another name may be anything, including personal data.
+        shown = name if _NAME.fullmatch(name) else "[name]"
+        if shown in faults:
+            continue
         if name not in known:
-            # Another name may be anything, including personal data.
-            shown = name if _NAME.fullmatch(name) else "[name]"
             faults[shown] = unknown(name[:_MOST_NAME], list(known))
         elif number > 1 and name not in many:
-            faults[name] = f"is given {_NUMBERS.get(number, f'{number} times')}, and takes one value"
+            faults[shown] = f"is given {_NUMBERS.get(number, f'{number} times')}, and takes one value"
     return faults
 
 
