@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
-from pymongo.errors import CollectionInvalid
+from pymongo.errors import CollectionInvalid, OperationFailure
 from pymongo.write_concern import WriteConcern
 
 from services.backup.audit import Kept, kept_audit, record_restore, recover_audit
@@ -40,6 +40,8 @@ _BUSY = (
     "another process has written to the collection {name} meanwhile: a service that runs, or another kith "
     "restore. Stop them, and restore again"
 )
+#: MongoDB's codes: the collection is there already, or was dropped while an index was built.
+_CONCURRENT = (26, 48, 276)
 
 
 @dataclass(frozen=True)
@@ -169,9 +171,7 @@ def restore(
     if done.lost_keys and not keys_topic:
         with suppress(ConfigurationError):
             keys_bounds(settings)
-            say(
-                "There is a topic of data keys, which may have them: restore again, with --keys-from-topic"
-            )
+            say("There is a topic of data keys, which may have them: restore again, with --keys-from-topic")
     return done
 
 
@@ -211,6 +211,7 @@ def _load(
     database: Database[Document], name: str, source: Source, claim: Claim, say: Callable[[str], None]
 ) -> int:
     known = source.manifests[name].collections[name]
+    claim.check()
     try:
         with translated():
             database.create_collection(name, **extended(known.options))
@@ -223,7 +224,9 @@ def _load(
             for index in extended(known.indexes):
                 given = {option: value for option, value in index.items() if option not in ("key", "v", "ns")}
                 database[name].create_index(list(index["key"].items()), **given)
-    except (CollectionInvalid, Stale):
+    except (CollectionInvalid, OperationFailure, Stale) as error:
+        if isinstance(error, OperationFailure) and error.code not in _CONCURRENT:
+            raise
         raise ConfigurationError(_BUSY.format(name=name)) from None
     if count != known.documents:
         raise ConfigurationError(_BUSY.format(name=name))
