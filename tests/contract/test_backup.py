@@ -464,7 +464,7 @@ def test_of_two_restores_at_once_the_earlier_one_ends_and_nothing_is_mixed(place
 
     with pytest.raises(ConfigurationError, match="another kith restore"):
         restore(place.settings, folder, None, True, halfway)
-    assert restore_problems(place.database) != []
+    assert read_status(place.settings, place.database).restoring == restore_problems(place.database) != []
 
 
 def test_what_a_service_writes_meanwhile_ends_the_restore(place: Installation) -> None:
