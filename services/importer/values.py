@@ -20,6 +20,8 @@ ERRORS = frozenset(
     {"#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!", "#SPILL!", "#CALC!", "#GETTING_DATA"}
     | {"#NV", "#BEZUG!", "#WERT!", "#ZAHL!", "#ÜBERLAUF!", "#KALK!"}
 )
+#: What programs write in place of a character that they could not read.
+LOST = "\ufffd"
 _TEXT_FORMULA = re.compile('="((?:[^"]|"")*)"')
 _NARROW = re.compile("#{3,}")
 
@@ -91,6 +93,11 @@ def to_id(value: Any) -> str:
         raise BadValue("is a date, which is not an id: a spreadsheet may have converted it")
     text = to_text(value)
     check_digits(text)
+    if LOST in text:
+        raise BadValue(
+            "contains U+FFFD, which a program has put in place of a character that it could not read: another id "
+            "may look the same"
+        )
     if _FLOAT.fullmatch(text):
         raise BadValue("is a whole number written with decimals, like 1234.0 or 1234,00, which is not the id 1234")
     return text
