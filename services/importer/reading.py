@@ -48,8 +48,8 @@ class FieldReader:
         #: Reads the currency of an amount that is multiplied by its scale.
         self._currency = None if code is None else FieldReader(code, "text", source, collected, "currency")
         self.column = spec.column
-        # Text that the mapping declares as text is kept as it is written.
-        self._as_written = spec.type == "text"
+        # Text that the mapping declares as text, or states itself, is kept as it is written.
+        self._as_written = spec.type == "text" or spec.const is not None
         self._names = path in IDS
         self._identifies = path.startswith("personal.")
         self._is_place = path.startswith("location.")

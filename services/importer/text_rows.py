@@ -24,7 +24,7 @@ from services.importer.values import unwrapped
 #: How files begin that are no text → what they are, and what to do.
 _KINDS = {
     b"PK\x03\x04": 'a workbook (set format = "xlsx") or a zip archive (unpack it)',
-    b"\x1f\x8b": "packed by gzip: let its name end in .gz, once for each time that it was packed",
+    b"\x1f\x8b": "packed by gzip: unpack it, or let its name end in .gz",
     b"\xd0\xcf\x11\xe0": "in the format of Excel before 2007: save it as .xlsx",
     b"SQLite format 3\0": 'a database: set format = "sqlite"',
     b"BZh91AY&SY": "packed by bzip2: unpack it",

@@ -401,8 +401,10 @@ def test_the_header_once_more_is_no_row(tmp_path: Path) -> None:
     # Where the mapping names the columns, the file's own header still is none of its rows.
     assert pairs(visits(tmp_path, "v.csv", 'columns = ["where", "who", "more"]')) == [("p", "a"), ("p", "who")]
     book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
     for row in (["who", "where"], ["a", "p"], ["who", "where"], ["where", "who"]):
-        book.active.append(row)
+        sheet.append(row)
     book.save(tmp_path / "v.xlsx")
     mapping = visits(tmp_path, "v.xlsx")
     assert pairs(mapping) == [("a", "p"), ("where", "who")]
