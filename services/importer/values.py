@@ -99,8 +99,8 @@ def to_id(value: Any) -> str:
     check_digits(text)
     if _NOBODY.fullmatch(text):
         raise BadValue(
-            'is what stands for a missing value, as NULL, nan or -: list it in missing, or set type = "text" if it '
-            "is an id"
+            'is what stands for a missing value, as NULL, nan or -: list it in missing, or set type = "text" if '
+            "it is an id"
         )
     if LOST in text:
         raise BadValue(
