@@ -6,7 +6,7 @@ from typing import Any
 
 Fields = dict[str, Any]
 
-HEADER_AGAIN = "is the header once more, and no row of its own"
+A_HEADER = "is the header, and no row of its own"
 
 
 class NotAWorkbook(ValueError):
@@ -71,8 +71,8 @@ def above_header(skipped: int, header: int) -> str:
 
 
 def repeats_header(cells: Sequence[Any], header: Sequence[Any]) -> bool:
-    """Whether a row is the header once more, as where files were joined or pages printed. One column alone may be
-    called as a value of it is."""
+    """Whether a row is the header, as where files were joined or pages printed, or a mapping says that there is
+    none. One column alone may be called as a value of it is."""
     if not header or cells[0] != header[0]:
         return False
     names = [name for name in header if name]

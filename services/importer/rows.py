@@ -12,7 +12,7 @@ from services.importer import encoding
 from services.importer.files import File
 from services.importer.mapping import MappingError
 from services.importer.row import (
-    HEADER_AGAIN,
+    A_HEADER,
     BadRow,
     NotAWorkbook,
     Row,
@@ -84,8 +84,8 @@ def _workbook(file: File) -> Iterator[Rows]:
                     content = ["" if cell is None else shown(str(cell)) for cell in row]
                     yield BadRow(position, "columns", misfit(len(row), names), content)
                     continue
-                if repeats_header(row, header):
-                    yield BadRow(position, "columns", HEADER_AGAIN, list(row))
+                if repeats_header(row, header or names):
+                    yield BadRow(position, "columns", A_HEADER, list(row))
                     continue
                 found = dict(zip(names, [*row, *[None] * (len(names) - len(row))], strict=False))
                 found.pop("", None)

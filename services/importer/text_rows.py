@@ -18,7 +18,7 @@ from services.importer.csv_widths import Misfit, Widths, whole_rows
 from services.importer.files import File
 from services.importer.json_rows import NotJson, read_json
 from services.importer.mapping import MappingError
-from services.importer.row import HEADER_AGAIN, BadRow, Row, Rows, above_header, clean, repeats_header, shown
+from services.importer.row import A_HEADER, BadRow, Row, Rows, above_header, clean, repeats_header, shown
 from services.importer.values import unwrapped
 
 #: How files begin that are no text → what they are, and what to do.
@@ -121,7 +121,7 @@ def _csv(
         raise MappingError(f"{file.path}: its header {hint}")
     check_distinct(file, names)
     return tuple(name for name in names if name), _csv_rows(
-        file, records, names, header.cells if header else [], notes, hint
+        file, records, names, header.cells if header else list(names), notes, hint
     )
 
 
@@ -159,7 +159,7 @@ def _csv_rows(
             continue
         # Where files with a byte order mark were joined, it stands before the header.
         if repeats_header([cells[0].removeprefix("\ufeff"), *cells[1:]], header):
-            yield BadRow(number, "columns", HEADER_AGAIN, [shown(cell) for cell in cells])
+            yield BadRow(number, "columns", A_HEADER, [shown(cell) for cell in cells])
             continue
         short += found.short
         texts = list(map(unwrapped, found.cells)) if '="' in "".join(cells) else found.cells

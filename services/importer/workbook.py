@@ -21,7 +21,7 @@ from services.importer.values import ERRORS, Unreadable
 #: Excel stores this many digits of a number.
 _DIGITS = 15
 _PADDED = re.compile(r"0{2,}")
-#: How workbooks write control characters, as the line breaks of Windows. Other numbers may be part of an id: openpyxl
+#: How workbooks write control characters, as the line breaks of Windows. Others may be part of an id, because openpyxl
 #: gives a text that Excel wrote as _x005F_x1234_ as _x1234_.
 _ESCAPED = re.compile("_x(00[01][0-9A-Fa-f])_")
 _OLE = b"\xd0\xcf\x11\xe0"
@@ -165,7 +165,8 @@ def _value(cell: Any) -> Any:
     if isinstance(value, str):
         if cell.data_type == "e" or value in ERRORS:
             return Unreadable(value, f"holds {value}, the error of a formula")
-        value = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), value)
+        if "_x00" in value:
+            value = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), value)
         return value if value.strip() else None
     if isinstance(value, datetime):
         return value if value.time() != clock() or _shows_clock(cell.number_format) else value.date()

@@ -395,11 +395,15 @@ def test_the_header_once_more_is_no_row(tmp_path: Path) -> None:
     mapping = visits(tmp_path, "v.csv")
     assert pairs(mapping) == [("a", "p"), ("who", "p")]
     assert [(one["number"], one["detail"]) for one in rejected(mapping)] == [
-        (3, "is the header once more, and no row of its own"),
-        (4, "is the header once more, and no row of its own"),
+        (3, "is the header, and no row of its own"),
+        (4, "is the header, and no row of its own"),
     ]
     # Where the mapping names the columns, the file's own header still is none of its rows.
     assert pairs(visits(tmp_path, "v.csv", 'columns = ["where", "who", "more"]')) == [("p", "a"), ("p", "who")]
+    # And where it says that there is none.
+    mapping = visits(tmp_path, "v.csv", 'header = false\ncolumns = ["who", "where", "more"]')
+    (tmp_path / "v.csv").write_text("who,where,more\na,p,\n")
+    assert (pairs(mapping), len(rejected(mapping))) == ([("a", "p")], 1)
     book = openpyxl.Workbook()
     sheet = book.active
     assert sheet is not None
