@@ -21,8 +21,8 @@ from services.importer.values import ERRORS, Unreadable
 #: Excel stores this many digits of a number.
 _DIGITS = 15
 _PADDED = re.compile(r"0{2,}")
-#: How workbooks write control characters, as the line breaks of Windows. Others may be part of an id, because openpyxl
-#: gives a text that Excel wrote as _x005F_x1234_ as _x1234_.
+#: How workbooks write control characters, as the line breaks of Windows. Other numbers may be part of an id:
+#: openpyxl gives a text that Excel wrote as _x005F_x1234_ as _x1234_.
 _ESCAPED = re.compile("_x(00[01][0-9A-Fa-f])_")
 _OLE = b"\xd0\xcf\x11\xe0"
 #: A sheet has at most this many rows.
