@@ -14,6 +14,8 @@ from openpyxl.utils.cell import range_boundaries
 from services.importer.row import NotAWorkbook
 from services.importer.values import Unreadable
 
+#: A sheet has at most this many rows.
+MOST_ROWS = 1_048_576
 _BLOCK = 1 << 20
 #: No tag of a row or a range is longer.
 _TAG = 4096
@@ -53,7 +55,7 @@ def marks_of(path: Path, part: str) -> Marks:
                     merged.append(Range(int(top or 0), int(bottom or 0), int(left or 1) - 1, int(right or 1) - 1))
                 continue
             number = _NUMBER.search(match["row"])
-            if number and int(number[1]) <= last:
+            if number and int(number[1]) <= last <= MOST_ROWS:
                 raise NotAWorkbook(f"has row {int(number[1])} behind row {last}: open it in Excel and save it")
             last = int(number[1]) if number else last + 1
             if _HIDDEN.search(match["row"]):
