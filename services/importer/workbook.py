@@ -15,7 +15,7 @@ import openpyxl
 from openpyxl.styles.numbers import is_date_format
 
 from services.importer.row import NotAWorkbook
-from services.importer.sheet_marks import Marks, calculates, marks_of
+from services.importer.sheet_marks import MOST_ROWS, Marks, calculates, marks_of
 from services.importer.values import ERRORS, Unreadable
 
 #: Excel stores this many digits of a number.
@@ -25,8 +25,6 @@ _PADDED = re.compile(r"0{2,}")
 #: openpyxl gives a text that Excel wrote as _x005F_x1234_ as _x1234_.
 _ESCAPED = re.compile("_x(00[01][0-9A-Fa-f])_")
 _OLE = b"\xd0\xcf\x11\xe0"
-#: A sheet has at most this many rows.
-_ROWS = 1_048_576
 
 
 @contextmanager
@@ -138,7 +136,7 @@ def _cells(sheet: Any, formulas: Any | None) -> Iterator[tuple[int, list[Any]]]:
         formulas.reset_dimensions()
     twins = iter(formulas.iter_rows()) if formulas is not None else None
     for number, row in enumerate(sheet.iter_rows(), 1):
-        if number > _ROWS:
+        if number > MOST_ROWS:
             raise ValueError("more rows than a sheet has")
         cells = [_value(cell) for cell in row]
         # The result of a formula may be no text: then the cell says that it holds text.

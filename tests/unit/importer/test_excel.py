@@ -381,6 +381,18 @@ def test_a_strict_workbook_says_how_to_save_it(tmp_path: Path) -> None:
         imported(mapping)
 
 
+def test_rows_out_of_their_order_are_refused_because_some_would_be_left_out(tmp_path: Path) -> None:
+    mapping = orders(tmp_path, [[n, date(2025, 3, 2), "c", "p", 5, None] for n in (1, 2)])
+    path = tmp_path / "orders.xlsx"
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, re.sub(rb'(<row r="2".*?</row>)(<row r="3".*?</row>)', rb"\2\1", part))
+    with pytest.raises(MappingError, match="has row 2 behind row 3: open it in Excel and save it"):
+        imported(mapping)
+
+
 def test_control_characters_that_workbooks_write_by_their_number_are_those(tmp_path: Path) -> None:
     """So Excel writes the line breaks of Windows."""
     mapping = orders(tmp_path, [["o_x1234_red", date(2025, 3, 2), "c", "p", 5, "one_x000D_\ntwo_x000d_"]])
