@@ -95,6 +95,20 @@ class Tenant:
             if not self.withheld[consumer]:
                 del self.withheld[consumer]
 
+    def move(self, consumer: str, provider: str, kind: str, month: str, by: int) -> None:
+        """Add relations to a relationship, or take them away (``by`` is negative). Raises Inconsistent."""
+        if self.purpose is None or consumer in self.granted:
+            try:
+                self.graph.move(consumer, provider, kind, month, by)
+            except ValueError as error:
+                raise Inconsistent("a relation is retracted that is not there") from error
+            return
+        kinds = self.withheld.get(consumer, {}).get(provider, {})
+        if by < 0 and month not in kinds.get(kind, ()):
+            kind = self.graph.cells.counted_as(kind)
+        _move(kinds, kind, month, by)
+        self.put(consumer, provider, kinds or None)
+
     def kinds(self, consumer: str, provider: str) -> Kinds:
         """The relations of a pair by kind and month, in counts. A copy."""
         if self.purpose is None or consumer in self.granted:
@@ -180,16 +194,10 @@ class State:
         self.changes += 1
         if old is not None and new is not None and _cell(old) == _cell(new) and old.provider_id == new.provider_id:
             return  # neither kind nor month has moved
-        for provider in {fact.provider_id for fact in (old, new) if fact is not None}:
-            kinds = tenant.kinds(data.consumer_id, provider)
-            if new is not None and new.provider_id == provider:
-                _move(kinds, *_cell(new), 1)
-            if old is not None and old.provider_id == provider:
-                kind, month = _cell(old)
-                if month not in kinds.get(kind, ()):
-                    kind = tenant.graph.cells.counted_as(kind)
-                _move(kinds, kind, month, -1)
-            tenant.put(data.consumer_id, provider, kinds or None)
+        # In this order, so that a relationship that stays is not removed in between.
+        for fact, by in ((new, 1), (old, -1)):
+            if fact is not None:
+                tenant.move(data.consumer_id, fact.provider_id, *_cell(fact), by)
 
 
 class Still:
