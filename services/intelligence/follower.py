@@ -10,6 +10,7 @@ from typing import Protocol
 import orjson
 
 from services.intelligence.checks import Checks
+from services.intelligence.queue_lock import QueueLock
 from services.intelligence.rows import Money
 from services.intelligence.state import Inconsistent, Provider, State
 from shared.contracts.changes import RelationChange, decode_change
@@ -59,7 +60,7 @@ class Follower:
     and why, ``erased`` with the tenant and id of a consumer who is erased: at once, and again when no relationship
     of theirs is left and nothing is being written. Both may raise Unavailable.
 
-    Read the state within ``reading``. Thread-safe.
+    Read a tenant's part of the state within ``reading``. Thread-safe.
     """
 
     def __init__(
@@ -81,6 +82,8 @@ class Follower:
             topics.name(CHANGES[name]) for name in ("relations", "providers", "consumers")
         )
         self._lock = threading.Lock()
+        #: By tenant: whoever asks for long keeps nobody else from an answer.
+        self._locks: dict[str, QueueLock] = {}
         self._state = State({})
         self._whole = False
         self._problem = "the relationships have not been read yet"
@@ -119,10 +122,19 @@ class Follower:
         return []
 
     @contextmanager
-    def reading(self) -> Iterator[State]:
-        """The state, which does not change within. Keep it short."""
-        with self._lock:
+    def reading(self, tenant: str) -> Iterator[State]:
+        """The state, of which what concerns a tenant does not change within. Keep it short: the tenant's other
+        questions wait, and so do all changes that follow one of its own."""
+        with self._lock_of(tenant):
             yield self._state
+
+    def _lock_of(self, tenant: str) -> QueueLock:
+        return self._locks.setdefault(tenant, QueueLock())
+
+    @property
+    def tenants(self) -> set[str]:
+        """The tenants that have relationships or providers."""
+        return {*self._state.tenants}
 
     @property
     def lag(self) -> int:
@@ -139,7 +151,7 @@ class Follower:
         """The numbers of the state that every answer and every stored document of this process is based on at
         least."""
         with self._lock:
-            return _lowest([self._state.seen, *self._writing]) if self._whole else {}
+            return _lowest([dict(self._state.seen), *self._writing]) if self._whole else {}
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -240,7 +252,8 @@ class Follower:
     def _relation(self, record: Record, numbered: bool) -> None:
         change = decode_change(record.value or b"")
         # What Kith has not numbered is not in MongoDB, either.
-        with self._lock:
+        # Its number is seen when it is applied: whoever reads the tenant's part sees both.
+        with self._lock_of(change.tenant):
             if numbered and self._state.accept(record):
                 self._state.apply(change)
                 self.changes += 1
@@ -281,13 +294,13 @@ class Follower:
         """Read changed profiles again: their changes have no values."""
         if side == "providers":
             found = self._source.providers(tenant, ids)
-            with self._lock:
+            with self._lock_of(tenant):
                 for id, provider in found.items():
                     state.tenant(tenant).describe(id, provider)
             return
         if (purpose := state.purpose_of(tenant)) is not None:
             granted = self._source.granted(tenant, ids, purpose)
-            with self._lock:
+            with self._lock_of(tenant):
                 for id in ids:
                     state.tenant(tenant).grant(id, id in granted)
         # After that: what is deleted now about who has withdrawn cannot be made again of the graph.

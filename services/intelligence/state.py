@@ -207,7 +207,7 @@ class Still:
         self._state = state
 
     @contextmanager
-    def reading(self) -> Iterator[State]:
+    def reading(self, _: str) -> Iterator[State]:
         yield self._state
 
 

@@ -538,6 +538,39 @@ def test_what_is_left_of_a_deleted_endpoint_goes(world: World, there: Receiver) 
     assert world.database[LANES].count_documents({}, maxTimeMS=5000) == 0
 
 
+def test_of_each_endpoint_the_latest_attempts_are_kept(
+    world: World, there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.webhooks.delivery.queue.MOST_KEPT", 2)
+    made, other = world.create(there.url), world.create(there.url)
+    tried = datetime.now(UTC).replace(microsecond=0)
+    given_up = {"tenant": "default", "state": "failed", "lane": "l", "subject": "s", "change": {}, "attempts": 10}
+    for endpoint, count in ((made, 5), (other, 2)):
+        id = endpoint.endpoint["_id"]
+        for number in range(count):
+            failed = {
+                **given_up,
+                "_id": f"{id}/{number}",
+                "endpoint": id,
+                "at": number,
+                "due": tried,
+                "failed": tried,
+            }
+            world.database[DELIVERIES].insert_one(failed)
+            entry = entry_of(
+                {**failed, "change": {"id": "c", "type": "t"}},
+                Answer(1, 500),
+                "given_up",
+                tried + timedelta(seconds=number),
+            )
+            world.database[LOG].insert_one(entry)
+    Queue(world.database).purge(tried)
+    for name in (DELIVERIES, LOG):
+        kept = {each["_id"].split("@")[0] for each in world.database[name].find({}, max_time_ms=5000)}
+        made_id, other_id = made.endpoint["_id"], other.endpoint["_id"]
+        assert kept == {f"{made_id}/3", f"{made_id}/4", f"{other_id}/0", f"{other_id}/1"}
+
+
 def test_what_an_endpoint_has_that_is_created_during_a_purge_stays(
     world: World, there: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,7 @@ CHANGES = TOPICS.name("relation-changes")
 
 
 def same(service: MemoryIntelligence, *, withheld: bool = False) -> None:
-    with service.follower.reading() as state:
+    with service.follower.reading("default") as state:
         assert graph_of(state, withheld=withheld) == relationships_of(service.kith.documents())
 
 
@@ -78,7 +78,7 @@ def test_two_processes_with_the_same_positions_answer_alike() -> None:
     store(kith, retracted("g1", "2026-11-02T00:00:00Z", "s1", consumer_id="d1"))
     first.follower._take(tail)
     second, _ = following(kith)
-    with first.follower.reading() as one, second.follower.reading() as two:
+    with first.follower.reading("default") as one, second.follower.reading("default") as two:
         assert one.seen == two.seen
         assert graph_of(one) == graph_of(two)
 
@@ -160,7 +160,7 @@ def test_a_change_that_does_not_fit_is_never_wrong_in_silence() -> None:
     kith = MemoryKith()
     store(kith, recorded("e1", "2026-10-01T00:00:00Z", "r1"))
     service, tail = following(kith)
-    with service.follower.reading() as state:
+    with service.follower.reading("default") as state:
         state.tenant("default").put("c1", "p1", None)
     store(kith, retracted("e2", "2026-10-02T00:00:00Z", "r1"))
     with pytest.raises(Inconsistent):
@@ -184,7 +184,7 @@ def test_an_erased_consumer_leaves_the_graph() -> None:
     store(kith, event("consumer.erased", "x", "2026-10-02T00:00:00Z", gone))
     service.follower._take(tail)
     same(service)
-    with service.follower.reading() as state:
+    with service.follower.reading("default") as state:
         assert {consumer for _, consumer, _ in graph_of(state)} == {"c2"}
         assert "c1" not in state.tenants["default"].graph.names["consumer"].ids
     # At once, and when nothing more can be made of them.
@@ -235,7 +235,7 @@ def test_with_a_purpose_only_those_who_granted_it_are_in_the_graph() -> None:
     service, tail = following(kith, {"*": "advice"})
 
     def consumers() -> set[str]:
-        with service.follower.reading() as state:
+        with service.follower.reading("default") as state:
             return {consumer for _, consumer, _ in graph_of(state)}
 
     assert consumers() == {"c1"}
