@@ -112,11 +112,6 @@ class Follower:
         """Why questions cannot be answered; empty when they can."""
         if not self._whole:
             return [self._problem]
-        if self.edges > self._most_edges:
-            return [
-                f"the graph has {self.edges:,} relationships, and {self._most_edges:,} are the most "
-                "(KITH_INTELLIGENCE_MAX_EDGES): give it more memory, or divide the tenants over processes"
-            ]
         if self._checks.seconds_behind > _BEHIND_SECONDS:
             return [f"{self.lag} changes have not been read for {_BEHIND_SECONDS:.0f} s"]
         return []
@@ -198,6 +193,7 @@ class Follower:
             marks = self._source.numbers()
             with self._lock:
                 self._state = state
+            self._keep_room()
             if self._listener is not None:
                 self._listener.scanned()
             self._checks.begin(version)
@@ -219,7 +215,23 @@ class Follower:
             return
         for start in range(0, len(records), _PORTION):
             self._apply(records[start : start + _PORTION])
+        self._keep_room()
         self._forget_again()
+
+    def _keep_room(self) -> None:
+        """Let go of the largest graphs, until the others have room: one tenant's growth is not the end of all."""
+        tenants = self._state.tenants
+        while self.edges > self._most_edges:
+            name = max(tenants, key=lambda each: tenants[each].graph.edges)
+            log.error(
+                "%d relationships are more than KITH_INTELLIGENCE_MAX_EDGES; the %d of the tenant %s are not held any "
+                "more, and its questions are refused until the process starts again",
+                self.edges,
+                tenants[name].graph.edges,
+                name,
+            )
+            with self._lock_of(name):
+                tenants[name].let_go()
 
     def _forget_again(self) -> None:
         """Delete once more what is stored about erased consumers, now that nothing more can be made of them."""

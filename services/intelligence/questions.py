@@ -62,6 +62,11 @@ class Questions:
         if found := self._problems():
             raise Unavailable("; ".join(found))
         with self._follower.reading(tenant) as state:
+            if state.known(tenant).outgrown:
+                raise Unavailable(
+                    "there is no room for the tenant's relationships (KITH_INTELLIGENCE_MAX_EDGES); the operator "
+                    "has to give the service more memory, or the tenant a process of its own"
+                )
             yield state
 
     def recommend(self, caller: Caller, side: Side, id: str, query: RecommendQuery) -> Document:

@@ -61,6 +61,8 @@ class Tenant:
     granted: set[str] = field(default_factory=set)
     withheld: dict[str, dict[str, Kinds]] = field(default_factory=dict)
     closed: set[str] = field(default_factory=set)
+    #: Whether it had more relationships than there was room for: then none of them is kept, and none comes.
+    outgrown: bool = False
     #: How often facts about providers were set.
     described: int = 0
     _categories: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -95,8 +97,14 @@ class Tenant:
             if not self.withheld[consumer]:
                 del self.withheld[consumer]
 
+    def let_go(self) -> None:
+        """Keep no relationship from now on."""
+        self.outgrown, self.graph, self.withheld = True, Graph(), {}
+
     def move(self, consumer: str, provider: str, kind: str, month: str, by: int) -> None:
         """Add relations to a relationship, or take them away (``by`` is negative). Raises Inconsistent."""
+        if self.outgrown:
+            return
         if self.purpose is None or consumer in self.granted:
             try:
                 self.graph.move(consumer, provider, kind, month, by)

@@ -208,7 +208,8 @@ class Queue:
 
     def _delete_beyond(self, collection: MongoCollection[Document], query: Document) -> None:
         """Delete what is older than the latest MOST_KEPT."""
-        latest = collection.find(query, {"at": 1}, max_time_ms=QUERY_MS).sort([("at", -1), ("_id", -1)])
+        # Of an index alone.
+        latest = collection.find(query, {"_id": 0, "at": 1}, max_time_ms=QUERY_MS).sort([("at", -1), ("_id", -1)])
         for first in latest.skip(MOST_KEPT).limit(1):
             collection.delete_many({**query, "at": {"$lte": first["at"]}})
 

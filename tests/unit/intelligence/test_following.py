@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.intelligence.state import Inconsistent, State
+from shared.contracts.errors import Unavailable
 from shared.contracts.events import Event
 from shared.runtime.protocols import Message, Record
 from shared.runtime.sequence_numbers import NUMBER
@@ -280,13 +281,35 @@ def test_what_is_being_written_holds_the_numbers_back() -> None:
     assert service.follower.seen == {"relations@1/kith.relations/0": 2}
 
 
-def test_too_many_relationships_are_a_problem_that_is_named() -> None:
+def test_the_largest_tenant_is_refused_when_there_is_no_room_left_and_no_other() -> None:
     kith = MemoryKith()
-    store(kith, *(recorded(f"e{n}", "2026-10-01T00:00:00Z", f"r{n}", provider_id=f"p{n}") for n in range(3)))
-    service, _ = following(kith)
-    service.follower._most_edges = 2
-    [problem] = service.follower.problems()
-    assert "KITH_INTELLIGENCE_MAX_EDGES" in problem
+    large = [
+        recorded(f"e{n}", "2026-10-01T00:00:00Z", f"r{n}", provider_id=f"p{n}", consumer_id="c") for n in range(5)
+    ]
+    small = event(
+        "relation.recorded",
+        "other",
+        "2026-10-01T00:00:00Z",
+        {"relation_id": "r", "kind": "visit", "consumer_id": "c", "provider_id": "p"},
+        tenant="other",
+    )
+    store(kith, small, *large[:2])
+    service, tail = following(kith)
+    service.follower._most_edges = 4
+    store(kith, *large[2:])
+    service.follower._take(tail)
+    assert (service.follower.problems(), service.follower.edges) == ([], 1)
+    with service.questions.reading("other") as state:
+        assert state.known("other").graph.edges == 1
+    with pytest.raises(Unavailable, match="KITH_INTELLIGENCE_MAX_EDGES"), service.questions.reading("default"):
+        pass
+    # What it does from now on is not followed, and does not stop the others' changes.
+    store(kith, retracted("e9", "2026-10-02T00:00:00Z", "r0", consumer_id="c", provider_id="p0"))
+    service.follower._take(tail)
+    assert (service.follower.lost, service.follower.edges) == (0, 1)
+    # One that is read again is held to it as well.
+    service.follow()
+    assert service.follower.edges == 1
 
 
 def test_a_tenant_that_is_unknown_is_empty_and_is_not_stored() -> None:

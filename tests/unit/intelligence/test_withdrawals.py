@@ -37,6 +37,10 @@ class Following:
     def problems(self) -> list[str]:
         return []
 
+    @property
+    def tenants(self) -> set[str]:
+        return {*self.state.tenants}
+
     def reading(self, _: str) -> Any:
         return nullcontext(self.state)
 
