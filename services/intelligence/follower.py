@@ -224,8 +224,8 @@ class Follower:
         while self.edges > self._most_edges:
             name = max(tenants, key=lambda each: tenants[each].graph.edges)
             log.error(
-                "%d relationships are more than KITH_INTELLIGENCE_MAX_EDGES; the %d of the tenant %s are not held any "
-                "more, and its questions are refused until the process starts again",
+                "%d relationships are more than KITH_INTELLIGENCE_MAX_EDGES; the %d of the tenant %s are not held "
+                "any more, and its questions are refused until the process starts again",
                 self.edges,
                 tenants[name].graph.edges,
                 name,

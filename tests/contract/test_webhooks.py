@@ -289,6 +289,7 @@ def test_gone_disables_and_enabling_sends_what_was_missed(world: World, there: R
         wait_for("the end", lambda: world.state(made)["state"] == "disabled")
         assert "410" in world.state(made)["reason"]
         wait_for("the notice", lambda: any(each.path == "/hook/notices" for each in there.received))
+        wait_for("its end", lambda: world.queued() == 1)
         missed = world.publish("ada", "bob", "ada")
         world.fold()
         assert world.queued() == 1, "a cursor, no queue"

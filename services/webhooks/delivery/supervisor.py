@@ -23,9 +23,7 @@ from services.webhooks.messages.rendering import Renderer
 from services.webhooks.metrics import SenderMetrics
 from shared.contracts.errors import Stale, Unavailable
 from shared.contracts.limits import LARGEST, Most, Owner
-from shared.http.contention import Contention
 from shared.http.fair_pool import FairPool
-from shared.http.processor import Processor
 from shared.runtime.protocols import Document
 
 log = logging.getLogger(__name__)
@@ -69,9 +67,7 @@ class Supervisor:
         self._queue, self._leases, self._renderer, self._metrics = queue, leases, renderer, metrics
         self._owner, self._allowed, self._ready, self._served = owner, allowed, ready, served
         self._tell = tell
-        # What templates compute is counted: a tenant with heavy ones waits while others want the processor.
-        unbounded, processor = Most(LARGEST, LARGEST, LARGEST), Processor(speed=Contention().share)
-        self._pool = FairPool("webhooks", _THREADS, unbounded, processor=processor)
+        self._pool = FairPool("webhooks", _THREADS, Most(LARGEST, LARGEST, LARGEST))
         self._running: dict[str, _Running] = {}
         self._stopping = threading.Event()
         self._filler = QueueFiller(queue, feed, open_log, metrics, ended=self._stopping.is_set)
@@ -124,8 +120,8 @@ class Supervisor:
 
     def _threads_of(self, tenant: str, key: str) -> Callable[[Callable[[], Any]], Awaitable[Any]]:
         """Runs blocking calls in turns: between tenants, then between their endpoints. The process is one of
-        them, without bounds, so that its leases do not wait for anybody's queue."""
-        return lambda call: self._pool.run(Owner(tenant, key, bounded=bool(tenant)), call)
+        them, so that its leases do not wait for anybody's queue."""
+        return lambda call: self._pool.run(Owner(tenant, key), call)
 
     async def _release(self, threads: Callable[[Callable[[], Any]], Awaitable[Any]]) -> None:
         """Let other processes send at once."""
