@@ -188,7 +188,7 @@ class Graph:
                     yield consumer_id, providers[provider], list(self.cells.cells(word))
 
     def _only(self, kind: str) -> "Graph":
-        """By arrays: it may be asked for again and again, of a large graph."""
+        """The graph of a kind, made by arrays: it may be asked for again and again, of a large graph."""
         made = Graph(self.sample, self.budget)
         rows = self.rows["consumer"]
         assert rows.words is not None
