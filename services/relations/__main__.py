@@ -45,7 +45,7 @@ def run(settings: Settings) -> None:
         def check() -> None:
             gate.check()
             if vault is not None and settings.keys_topic == "on":
-                # The first key of all is in the topic before the mark of an erasure, and a lost database is noticed.
+                # The first key is in the topic before the mark of any erasure. A lost database is noticed.
                 vault.check()
 
         worker = service.worker(

@@ -159,9 +159,7 @@ def test_all_keys_are_published_when_the_topic_is_new(process: Process, log: lis
     assert list(wrappings.values()) == process.store.wrappings()
 
 
-def test_a_lost_database_gets_no_key_beside_those_that_the_topic_has(
-    process: Process, log: list[Message]
-) -> None:
+def test_a_lost_database_gets_no_key_beside_those_that_the_topic_has(process: Process, log: list[Message]) -> None:
     process.vault.keys("t", ["ann"])
     before = list(log)
     process.database.client.drop_database(process.database.name)
