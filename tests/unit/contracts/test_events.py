@@ -180,6 +180,10 @@ INVALID: list[tuple[str, bytes, str, str | None, str]] = [
     ("no currency", with_data(currency=None), "invalid", "data", "amount and currency come together or not"),
     ("a boolean rating", with_data(rating=True), "invalid", "data.rating", "should be a valid integer"),
     ("two errors", with_data(rating=101, kind="A"), "invalid", "data.kind", " (and 1 more)"),
+    ("NUL in a text", with_data(text="a\0"), "invalid", "data.text", "contains a control character"),
+    ("NUL in a trait", with_data(traits={"a": "\0"}), "invalid", "data.traits.a", "contains a control character"),
+    ("NUL in a list", with_data(traits={"a": ["\0"]}), "invalid", "data.traits.a", "contains a control character"),
+    ("a long trait", with_data(traits={"a": "x" * 1001}), "invalid", "data.traits.a", "at most 1000 characters"),
     ("a dollar key", with_data(traits={"$gt": 1}), "invalid", "data.traits.[key]", "should match pattern"),
     ("a dotted key", with_data(traits={"a.b": 1}), "invalid", "data.traits.[key]", "should match pattern"),
     (
