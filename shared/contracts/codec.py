@@ -26,7 +26,7 @@ from shared.contracts.events import (
 from shared.contracts.names import lookalike
 from shared.contracts.rfc3339 import WANTED
 from shared.contracts.spelling import may_differ, with_ids_in_nfc
-from shared.contracts.strict_json import check, safe_path
+from shared.contracts.strict_json import NOT_UTF_8, check, safe_path
 from shared.contracts.unambiguous import is_unambiguous
 from shared.contracts.wire import normal
 
@@ -109,7 +109,8 @@ def _refused(raw: bytes, error: ValidationError) -> InvalidEvent:
         check(raw)
     except InvalidEvent as strict:
         # An ambiguity is reported before any other fault.
-        return invalid if invalid.reason == strict.reason == "not_json" else strict
+        # Of what is no JSON pydantic's position is the better reason, unless it is not even text.
+        return invalid if invalid.reason == strict.reason == "not_json" and strict.detail != NOT_UTF_8 else strict
     return invalid
 
 
@@ -205,7 +206,7 @@ def explain(error: ValidationError) -> InvalidEvent:
         if not of_text:
             return InvalidEvent(
                 "invalid",
-                "must be a string, a number, true, false, null or a list of these",
+                "must be a string, a number, true, false, null or a list of these (at most 100)",
                 ".".join(location[:3]),
             )
         errors, first, location = of_text[:1], of_text[0], location[:3]
