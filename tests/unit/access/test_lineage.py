@@ -160,7 +160,7 @@ def test_an_answer_with_a_list_of_scores_is_refused_where_scores_are_masked() ->
     scored = {
         place: model for place, model in models() if _lists_scores(model) and not place.startswith("privacy ")
     }
-    assert len(scored) > 3
+    assert len(scored) >= 3
     assert [place for place, model in scored.items() if hidden_order(model, ["score"], {}) is None] == []
 
 
