@@ -26,7 +26,7 @@ from shared.http.work import blocking
 _UNAVAILABLE = problems({503: "A server is unavailable. Retry after the seconds in Retry-After."})
 _BODIES = problems(
     {
-        408: "The body did not arrive in time.",
+        408: "The request did not arrive in time.",
         413: "The body has more than 1 MiB.",
         429: "Too many requests of this application, or of this address at once. Retry after the seconds in "
         "Retry-After.",

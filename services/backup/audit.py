@@ -18,6 +18,8 @@ from shared.runtime.protocols import Document
 from shared.settings import Settings
 
 _BATCH = 500
+#: The action of a restore's own entry.
+RESTORED = "database.restore"
 
 
 @dataclass
@@ -32,15 +34,25 @@ class Recovered:
 
 class Kept:
     """The entries in the topic beyond the ends of the backup's chains, ``heads``, by tenant and number; of several
-    for one place the first, which is older."""
+    for one place the first, which is older. ``following`` are those that continue a chain, once all are taken."""
 
     def __init__(self, heads: Mapping[str, tuple[int, str]]) -> None:
         self._heads = heads
         self.entries: dict[str, dict[int, Entry]] = {}
+        self.following: dict[str, list[Entry]] = {}
 
     def head(self, tenant: str) -> tuple[int, str]:
         """Number and hash of the last entry in the backup."""
         return self._heads.get(tenant, (0, FIRST))
+
+    def follow(self, key: bytes | None) -> None:
+        """Find the entries that continue a chain. Raises ConfigurationError where one was made with a key, or the
+        last that the topic has, and there is none here: a key may have been introduced after the backup."""
+        for tenant, beyond in self.entries.items():
+            self.following[tenant] = following(self.head(tenant), beyond, key)
+            # What is added, and the last of all: beyond a gap it is not added, but says what the services have.
+            check_audit_key(self.following[tenant], key)
+            check_audit_key([beyond[max(beyond)]], key)
 
     def take(self, value: bytes | None) -> bool:
         """Keep an entry beyond the end of a chain. Always False, so that the scan keeps no message."""
@@ -62,7 +74,7 @@ def kept_audit(settings: Settings, entries: Iterable[Mapping[str, Any]], key: by
     kept = Kept({tenant: (end["sequence"], end["hash"]) for tenant, end in ends.items()})
     with LogScan(settings) as scan:
         scan.read(scan.bounds([Topics(settings.topic_prefix).name(AUDIT)]), kept.take)
-    check_kept_key(kept, key)
+    kept.follow(key)
     return kept
 
 
@@ -71,29 +83,36 @@ def recover_audit(database: Database[Document], kept: Kept, key: bytes | None) -
     log = MongoAuditLog(database)
     found = Recovered()
     for tenant, beyond in sorted(kept.entries.items()):
-        head = kept.head(tenant)
-        entries = following(head, beyond, key)
+        entries = kept.following[tenant]
         for start in range(0, len(entries), _BATCH):
             log.append(entries[start : start + _BATCH])
         found.entries[tenant] = entries
         found.revoked += revoked_in(beyond.values(), key)
-        end = head[0] + len(entries)
+        end = entries[-1]["sequence"] if entries else kept.head(tenant)[0]
         if max(beyond) > end:
             found.lost[tenant] = max(beyond) - end
     return found
 
 
 def following(head: tuple[int, str], beyond: Mapping[int, Entry], key: bytes | None) -> list[Entry]:
-    """Returns those of the entries ``beyond`` a chain's end that continue it without a gap, and have their hash.
-    One that was made with a key is taken on trust where this process has none."""
+    """Returns those of the entries ``beyond`` a chain's end that continue it, and have their hash. There is a gap
+    only before the entry of an earlier restore, which says how many were lost then. One that was made with a key
+    is taken on trust where this process has none."""
     sequence, previous = head
+    # Of two that follow the same entry the later one: it is of a restore, after which nothing followed the other.
+    next_of = {str(entry.get("previous")): entry for _, entry in sorted(beyond.items())}
     found: list[Entry] = []
-    while (entry := beyond.get(sequence + 1)) is not None and entry.get("previous") == previous:
-        if not _is_whole(entry, key):
+    while (entry := next_of.get(previous)) is not None and _is_whole(entry, key):
+        if entry["sequence"] != sequence + 1 + _lost_before(entry):
             break
         found.append(entry)
-        sequence, previous = sequence + 1, entry["hash"]
+        sequence, previous = entry["sequence"], entry["hash"]
     return found
+
+
+def _lost_before(entry: Entry) -> int:
+    """How many entries an earlier restore found lost before its own."""
+    return int(entry["details"].get("lost", 0)) if entry.get("action") == RESTORED else 0
 
 
 def _is_whole(entry: Entry, key: bytes | None) -> bool:
@@ -110,14 +129,6 @@ def check_audit_key(entries: Iterable[Mapping[str, Any]], key: bytes | None) -> 
         raise ConfigurationError(NO_KEY)
 
 
-def check_kept_key(kept: Kept, key: bytes | None) -> None:
-    """The same of what the topic has: a key may have been introduced after the backup."""
-    for tenant, beyond in kept.entries.items() if key is None else ():
-        # What would be added, and the last of all: beyond a gap it is not added, but says what the services have.
-        check_audit_key(following(kept.head(tenant), beyond, key), key)
-        check_audit_key([beyond[max(beyond)]], key)
-
-
 def record_restore(
     database: Database[Document], recovered: Recovered, moment: str, who: str, now: datetime, key: bytes | None
 ) -> list[Entry]:
@@ -130,7 +141,7 @@ def record_restore(
         sequence, previous = log.head(tenant)
         lost = recovered.lost.get(tenant, 0)
         details: dict[str, str | int] = {"lost": lost, "recovered": len(recovered.entries.get(tenant, ()))}
-        act = Act(tenant, who, "command", "database.restore", {"moment": moment}, (), details)
+        act = Act(tenant, who, "command", RESTORED, {"moment": moment}, (), details)
         written.append(entry_of(act, now, sequence + lost + 1, previous, key))
         log.append(written[-1:])
     return written

@@ -22,6 +22,8 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 _LEVEL = 1
+#: The field of the manifest with the hash of all others.
+_HASH = "sha256"
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,8 @@ def writing(path: Path) -> Iterator[None]:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest, durably. Raises ConfigurationError when the disk does not take it."""
     with writing(folder / MANIFEST), _private(folder / MANIFEST) as file:
-        # Not sorted: the order of an index's keys has a meaning.
-        file.write(json.dumps(asdict(manifest), indent=1).encode())
+        fields = asdict(manifest)
+        file.write(json.dumps({**fields, _HASH: _hash(fields)}, indent=1).encode())
         file.flush()
         os.fsync(file.fileno())
 
@@ -85,6 +87,10 @@ def read_manifest(folder: Path) -> Manifest:
             raise ConfigurationError(
                 f"{path} has format {found.get('format')}; this version of Kith reads {FORMAT}"
             )
+        # Earlier versions wrote none.
+        written = found.pop(_HASH, None)
+        if written not in (None, _hash(found)):
+            raise ConfigurationError(f"{path} was changed or damaged: it does not have its hash")
         collections = {name: CollectionFile(**each) for name, each in found.pop("collections").items()}
         topics = {name: TopicEnds(**each) for name, each in found.pop("topics").items()}
         return Manifest(**found, collections=collections, topics=topics)
@@ -143,6 +149,11 @@ def check_collection(folder: Path, name: str, known: CollectionFile) -> None:
 def extended(found: Any) -> Any:
     """Options or indexes of a manifest as pymongo takes them."""
     return loads(json.dumps(found))
+
+
+def _hash(fields: Mapping[str, Any]) -> str:
+    # Not sorted: the order of an index's keys has a meaning.
+    return hashlib.sha256(json.dumps(fields).encode()).hexdigest()
 
 
 def _plain(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -77,8 +77,14 @@ def check_positions(
     positions: Iterable[tuple[str, int | None]], before: Mapping[str, TopicEnds], settings: Settings
 ) -> None:
     """Raise ConfigurationError unless Kafka's log continues each position (``projection@version/topic/partition``
-    and its next offset). ``before`` are the topics of the backup."""
-    read = {id: next for id, next in positions if next is not None}
+    and its next offset, None where nothing was read yet). ``before`` are the topics of the backup."""
+    given = {id: (*_place(id), next) for id, next in positions}
+    # What was not read yet began where the log did then.
+    read = {
+        id: before[topic].partitions[number][0] if next is None else next
+        for id, (topic, number, next) in given.items()
+        if next is not None or (topic in before and number in before[topic].partitions)
+    }
     now = topic_ends(settings, {_place(id)[0] for id in read})
     for topic, then in before.items():
         if topic in now and then.id and now[topic].id and now[topic].id != then.id:

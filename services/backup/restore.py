@@ -1,16 +1,18 @@
 """Loads a backup into the database, in an order in which an interruption harms nothing."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
+from pymongo.errors import CollectionInvalid, OperationFailure
 from pymongo.write_concern import WriteConcern
 
 from services.backup.audit import Kept, kept_audit, record_restore, recover_audit
+from services.backup.claim import Claim
 from services.backup.files import Manifest, check_collection, extended, read_collection, read_manifest
 from services.backup.keys_topic import keys_bounds, restore_keys
 from services.backup.log import check_no_members, check_positions, record_ends
@@ -18,12 +20,12 @@ from services.backup.lost import find_lost, record_lost
 from shared.access.audit_factory import audit_key, open_witness, user
 from shared.access.audit_mongo import COLLECTION as AUDITED
 from shared.access.keys_mongo import COLLECTION as API_KEYS
-from shared.contracts.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError, Stale
 from shared.contracts.revision import REVISION
 from shared.erasure.gate import destroy
 from shared.erasure.ledger import read_ledger
 from shared.mongo.errors import translated
-from shared.mongo.restores import DONE, ENDS, RESTORE_ID, RESTORES, RUNNING
+from shared.mongo.restores import ENDS
 from shared.mongo.store import OUTBOX, POSITIONS, connect
 from shared.runtime.protocols import Document, Partition
 from shared.settings import Settings, servers_of
@@ -34,6 +36,12 @@ from shared.versions.generations import place_of
 #: last: what they stand for is there by then.
 _FIRST, _LAST = (WRAPPING_KEYS, DATA_KEYS), (OUTBOX, POSITIONS)
 _BATCH, _BATCH_BYTES = 1_000, 8 * 1024 * 1024
+_BUSY = (
+    "another process has written to the collection {name} meanwhile: a service that runs, or another kith "
+    "restore. Stop them, and restore again"
+)
+#: MongoDB's codes: the collection is there already, or was dropped while an index was built.
+_CONCURRENT = (26, 48, 276)
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,10 @@ def open_source(folder: Path, keys: Path | None, keys_topic: bool, say: Callable
         other = read_manifest(keys)
         if other.part == "data":
             raise ConfigurationError(f"{keys} has no data keys")
+        if data.topics and not _shared_topics(data, other):
+            raise ConfigurationError(
+                f"{keys} is of another installation than {folder}: it knows none of its topics"
+            )
         for name in _FIRST:
             if name in other.collections:
                 folders[name], manifests[name] = keys, other
@@ -100,6 +112,13 @@ def open_source(folder: Path, keys: Path | None, keys_topic: bool, say: Callable
         check_collection(place, name, manifests[name].collections[name])
     say(f"{len(folders)} files are whole")
     return Source(data, folders, manifests)
+
+
+def _shared_topics(one: Manifest, other: Manifest) -> set[str]:
+    """The topics that both know, by name and by Kafka's id."""
+    return {
+        name for name, known in one.topics.items() if name in other.topics and other.topics[name].id == known.id
+    }
 
 
 def restore(
@@ -136,22 +155,30 @@ def restore(
     trail = kept_audit(settings, audited, audit_key(settings))
     with connect(mongo) as client:
         database = client.get_database(settings.database, write_concern=WriteConcern("majority"))
-        _take(database, source.data.moment, replace)
+        claim = Claim(database, source.data.moment)
+        claim.take(replace)
         collections = source.collections()
         first = [name for name in collections if name in _FIRST]
-        documents = sum(_load(database, name, source, say) for name in first)
+        documents = sum(_load(database, name, source, claim, say) for name in first)
         from_topic = restore_keys(settings, kept, database, say)
         destroyed = destroy(database, [entry.document_id for entry in ledger.values()])
-        documents += sum(_load(database, name, source, say) for name in collections if name not in first)
+        others = [name for name in collections if name not in first]
+        documents += sum(_load(database, name, source, claim, say) for name in others)
         # A topic that was made late lacks keys that are older than it.
         as_new = source.keys_are_as_new and not keys_topic
         counts = documents, from_topic, destroyed
-        return _afterwards(settings, database, source, dict(positions), trail, as_new, counts)
+        done = _afterwards(settings, database, claim, source, dict(positions), trail, as_new, counts)
+    if done.lost_keys and not keys_topic:
+        with suppress(ConfigurationError):
+            keys_bounds(settings)
+            say("There is a topic of data keys, which may have them: restore again, with --keys-from-topic")
+    return done
 
 
 def _afterwards(
     settings: Settings,
     database: Database[Document],
+    claim: Claim,
     source: Source,
     positions: dict[str, int | None],
     trail: Kept,
@@ -169,9 +196,7 @@ def _afterwards(
         witness.forward(entries)
     # What was published before the restore was made of events before these. Sinks wait until they are read again.
     ends = [{"place": str(place), "end": end} for place, end in sorted(record_ends(settings, read).items())]
-    with translated():
-        done = {"_id": RESTORE_ID, "state": DONE, "at": now, "moment": moment, "lost_keys": len(lost), ENDS: ends}
-        database[RESTORES].replace_one({"_id": RESTORE_ID}, done)
+    claim.end({"at": now, "lost_keys": len(lost), ENDS: ends})
     return Restored(
         moment,
         *counts,
@@ -182,36 +207,29 @@ def _afterwards(
     )
 
 
-def _take(database: Database[Document], moment: str, replace: bool) -> None:
-    """Empty the database, and mark it as being restored. Raises ConfigurationError when it is not empty."""
-    with translated():
-        names = [name for name in database.list_collection_names() if not name.startswith("system.")]
-        interrupted = RESTORES in names and database[RESTORES].find_one({"_id": RESTORE_ID, "state": RUNNING})
-        if names and not interrupted and not replace:
-            raise ConfigurationError(
-                f"the database {database.name} holds {len(names)} collections; --replace drops them for good"
-            )
-        mark = {"_id": RESTORE_ID, "state": RUNNING, "at": datetime.now(UTC), "moment": moment}
-        database[RESTORES].replace_one({"_id": RESTORE_ID}, mark, upsert=True)
-        for name in names:
-            if name != RESTORES:
-                database.drop_collection(name)
-
-
-def _load(database: Database[Document], name: str, source: Source, say: Callable[[str], None]) -> int:
+def _load(
+    database: Database[Document], name: str, source: Source, claim: Claim, say: Callable[[str], None]
+) -> int:
     known = source.manifests[name].collections[name]
-    with translated():
-        database.create_collection(name, check_exists=False, **extended(known.options))
-        count = 0
-        for batch in _batches(read_collection(source.folders[name], name)):
-            # Documents that were stored before a validator may not satisfy it.
-            database[name].insert_many(batch, ordered=False, bypass_document_validation=True)
-            count += len(batch)
-        for index in extended(known.indexes):
-            given = {option: value for option, value in index.items() if option not in ("key", "v", "ns")}
-            database[name].create_index(list(index["key"].items()), **given)
+    claim.check()
+    try:
+        with translated():
+            database.create_collection(name, **extended(known.options))
+            for batch in _batches(read_collection(source.folders[name], name)):
+                claim.check()
+                # Documents that were stored before a validator may not satisfy it.
+                database[name].insert_many(batch, ordered=False, bypass_document_validation=True)
+            # Before an index lets MongoDB delete what has expired since.
+            count = database[name].count_documents({})
+            for index in extended(known.indexes):
+                given = {option: value for option, value in index.items() if option not in ("key", "v", "ns")}
+                database[name].create_index(list(index["key"].items()), **given)
+    except (CollectionInvalid, OperationFailure, Stale) as error:
+        if isinstance(error, OperationFailure) and error.code not in _CONCURRENT:
+            raise
+        raise ConfigurationError(_BUSY.format(name=name)) from None
     if count != known.documents:
-        raise ConfigurationError(f"{name} has {count} documents, and the backup says {known.documents}")
+        raise ConfigurationError(_BUSY.format(name=name))
     say(f"{name}: {count:,} documents")
     return count
 

@@ -42,7 +42,13 @@ def status_view(
 
 def attention(status: Status, services: Sequence[Health]) -> list[Text]:
     """One sentence for each problem, the worst first."""
-    red = [*_unready(services), *_lost_workers(status), *_waiting(status), *_open_letters(status)]
+    red = [
+        *status.restoring,
+        *_unready(services),
+        *_lost_workers(status),
+        *_waiting(status),
+        *_open_letters(status),
+    ]
     yellow = [
         *_plaintext(status),
         *_incomplete(status),

@@ -78,7 +78,8 @@ def _moment(source: Source, given: datetime | None) -> tuple[datetime, str]:
         return source.as_of, "as_of in the mapping"
     files = [source.path, *(collect.path for collect in source.collect.values())]
     # SQLite keeps the latest writes in a file beside the database until a checkpoint.
-    files += [wal for file in files if (wal := file.with_name(f"{file.name}-wal")).exists() and wal.stat().st_size]
+    wals = [(real := file.resolve()).with_name(f"{real.name}-wal") for file in files]
+    files += [wal for wal in wals if wal.exists() and wal.stat().st_size]
     last = max(files, key=modified)
     return modified(last), f"modification time of {last.name}"
 

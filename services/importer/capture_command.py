@@ -225,6 +225,7 @@ def _as_json(report: "Captured", translate: "Translator", rejected_to: Path, dry
         "ignored_deletions": translate.notes.ignored,
         "without_before": translate.notes.blind,
         "rekeyed_consumers": translate.notes.rekeyed,
+        "without_column": translate.notes.lacking,
     }
     return json.dumps({**counts, **notes, "partitions": partitions, "rejects": file, "dry_run": dry_run})
 
@@ -244,6 +245,11 @@ def _as_text(report: "Captured", translate: "Translator", rejected_to: Path, dry
         lines.append(
             f"  note: changes that do not say what their row was before: {translate.notes.blind:,}. Had one named "
             "another consumer, that relation is still there. Set REPLICA IDENTITY FULL for the table"
+        )
+    for column, rows in sorted(translate.notes.lacking.items()):
+        lines.append(
+            f"  note: changes whose row has no column {column}: {rows:,}. A profile keeps what it has of it, and "
+            "a relation is without it. Has the table changed, or is the name mistyped?"
         )
     if report.total("rejected"):
         lines.append(f"Rejected changes, with their reasons: {rejected_to}")

@@ -8,8 +8,9 @@ the table.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -59,6 +60,8 @@ class Notes:
     ignored: int = 0
     blind: int = 0
     rekeyed: int = 0
+    #: Mapped columns → how many rows did not have them, as after ALTER TABLE.
+    lacking: Counter[str] = field(default_factory=Counter)
 
 
 class Translator:
@@ -89,6 +92,7 @@ class Translator:
                 return
             yield self._deleted(table, table.undo, change)
             return
+        self.notes.lacking.update(f"{change.table}.{column}" for column in table.lacking(change.row))
         yield self._made(table, table, change, change.row, "")
         if not change.updated or table.names is None or table.key_names(change):
             return
@@ -136,6 +140,7 @@ class _Maker:
         self.source = source
         self._converters: dict[frozenset[str], Converter] = {}
         self._missing = missing_values(source.missing)
+        self._columns_used = frozenset(source.columns_used())
         #: Columns in which the mapping looks for fields, or which it takes as an object.
         self._objects = {column.partition(".")[0] for column in source.columns_used() if "." in column}
         self._objects |= {
@@ -152,9 +157,15 @@ class _Maker:
             self._remove_absent(fields["data"], left_out)
         return decode_fields({**fields, **version})
 
+    def lacking(self, row: Fields) -> frozenset[str]:
+        """The mapped columns that a row does not have. NULL is a value; without its column, nothing is said."""
+        return frozenset(column for column in self._columns_used if stored_in(column, row) not in row)
+
     def _unchanged(self, row: Fields) -> frozenset[str]:
-        """The fields of a profile that the change left as they were: an event without them does the same."""
+        """The fields of a profile that the change left as they were, or says nothing of: an event without them
+        does the same."""
         columns = {name for name, value in row.items() if isinstance(value, Unchanged)}
+        columns |= {stored_in(column, row) for column in self.lacking(row)}
         if not columns or self.source.type not in _PROFILES:
             return frozenset()
         return frozenset(

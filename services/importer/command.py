@@ -99,6 +99,10 @@ def import_command(
     except (ConfigurationError, Unavailable) as error:
         typer.echo(f"kith import: {printable_lines(str(error))}", err=True)
         raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        kept = "" if dry_run else " What was published stays. Running the same import again completes it."
+        typer.echo(f"kith import: stopped before the end.{kept}", err=True)
+        raise typer.Exit(130) from None
     text = _as_json(report, rejected_to, dry_run) if as_json else _as_text(report, rejected_to, dry_run)
     # Notes quote the names of files and columns.
     typer.echo(printable_lines(text))

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from services.importer import encoding, guess
 from services.importer.csv_rows import Cells, Dialect, Refused, read_csv
 from services.importer.draft_fields import UNSURE, plain, profile, quoted, relation, stem
-from services.importer.files import ENDINGS
+from services.importer.files import ENDINGS, instead_of
 from services.importer.mapping import MappingError, parse
 from services.importer.row import NotAWorkbook
 from services.importer.sampled import Table
@@ -47,7 +47,9 @@ def draft(path: Path) -> str:
     """The mapping as text."""
     ending = Path(path.name.lower().removesuffix(".gz")).suffix
     if ending not in ENDINGS:
-        raise MappingError(f'{path}: the ending "{ending}" is unknown; known ones are {", ".join(ENDINGS)}')
+        raise MappingError(
+            f'{path}: the ending "{ending}" is unknown{instead_of(ending)}; known ones are {", ".join(ENDINGS)}'
+        )
     if not path.is_file():
         raise MappingError(f"{path}: there is no such file")
     format = ENDINGS[ending]
@@ -81,12 +83,16 @@ def _text_options(path: Path, format: Literal["csv", "jsonl", "sqlite", "xlsx"])
     if format == "csv":
         text = sample.decode("utf-8-sig" if found == "utf-8" else found, "replace")
         options["delimiter"] = _delimiter(text)
-        rows = islice(read_csv(StringIO(text, newline=""), Dialect(options["delimiter"], '"')), _LOOKED_AT)
-        options |= _below_title(
-            (row.first, sum(bool(cell.strip()) for cell in _cells(row, options["delimiter"])))
-            for row in rows
+        read = islice(read_csv(StringIO(text, newline=""), Dialect(options["delimiter"], '"')), _LOOKED_AT)
+        rows = [
+            (row.first, _cells(row, options["delimiter"]))
+            for row in read
             if isinstance(row, Refused) or not _SEPARATOR.fullmatch(row.cells[0])
-        )
+        ]
+        if rows and guess.is_data(first := rows[0][1]):
+            options |= {"header": False, "columns": [f"column_{n}" for n, _ in enumerate(first, 1)]}
+        else:
+            options |= _below_title((number, sum(bool(cell.strip()) for cell in cells)) for number, cells in rows)
     return options
 
 
@@ -172,10 +178,7 @@ def _label(path: Path, options: dict[str, Any], used: set[str], ending: str = ""
 
 
 def _source(path: Path, table: Table, label: str, type: str, body: tuple[list[str], list[str]]) -> str:
-    options = [
-        f"{key} = {quoted(value) if isinstance(value, str) else value}" + _doubt(key, value)
-        for key, value in table.options.items()
-    ]
+    options = [f"{key} = {_toml(value)}" + _doubt(key, value) for key, value in table.options.items()]
     if (name := plain(stem(path))) != stem(path):
         # The default is made of the mapping's own name, which may be none that events can have.
         options.append(f"source = {quoted(f'{name}/{label}')}")
@@ -184,9 +187,17 @@ def _source(path: Path, table: Table, label: str, type: str, body: tuple[list[st
     return "\n".join([*lines, "", "[source.fields]", *fields, ""])
 
 
+def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(quoted, value))}]"
+    return quoted(value) if isinstance(value, str) else str(value).lower()
+
+
 def _doubt(option: str, value: Any) -> str:
     if option == "header_row":
         return f"{UNSURE} what stands above is skipped"
+    if option == "header":
+        return f"{UNSURE} the first line looks like a row: name the columns"
     if option != "encoding" or value.startswith("utf"):
         return ""
     others = "cp1250 (Central Europe), cp1254 (Turkish)" if value == "cp1252" else "cp1252 (Western)"

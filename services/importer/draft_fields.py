@@ -57,8 +57,14 @@ def relation(table: Table, path: Path) -> tuple[list[str], list[str]]:
 
 def _times(table: Table, path: Path, used: set[str | None]) -> list[str]:
     day = modified(path).strftime("%Y-%m-%dT00:00:00Z")
-    time = _stated(table, "time", used) or [f"time = {day}{UNSURE} no column seems to say when it happened"]
-    return time + _stated(table, "changed", used)
+    named = table.roles.get("time", [])
+    if time := _stated(table, "time", used):
+        return time + _stated(table, "changed", used)
+    if named and not any(map(table.has, named)):
+        used.add(named[0])
+        return [f"time = {quoted(named[0])}{UNSURE} no row has a value", *_stated(table, "changed", used)]
+    why = f"{quoted(named[0])} has times in no known form" if named else "no column seems to say when it happened"
+    return [f"time = {day}{UNSURE} {why}", *_stated(table, "changed", used)]
 
 
 def _stated(table: Table, role: str, used: set[str | None]) -> list[str]:
@@ -97,7 +103,8 @@ def _amount(column: str, number: guess.Number, table: Table) -> list[str]:
         case = ', case = "upper"' if any(code != code.upper() for code in table.codes()) else ""
         currency = f"{{ column = {quoted(code)}{case}, when = {quoted(column)} }}"
     else:
-        currency = f'{{ const = "{number.currency or "EUR"}", when = {quoted(column)} }}{UNSURE}'
+        stated = number.currency or guess.code_of(column) or "EUR"
+        currency = f'{{ const = "{stated}", when = {quoted(column)} }}{UNSURE}'
     return [f"amount = {{ {', '.join(options)} }}{doubt}", f"currency = {currency}"]
 
 

@@ -1,7 +1,8 @@
 """Checks whether bytes are text in the stated encoding, and finds a likely one if they are not. Pure."""
 
 import codecs
-from collections.abc import Iterable
+import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from services.importer import charsets
@@ -15,6 +16,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+#: No text has them; bytes of them are ordinary signs in the encodings of Windows.
+_CONTROL = re.compile("[\u0080-\u009f]")
 
 
 def likely(sample: bytes) -> str:
@@ -49,8 +52,11 @@ def hint(encoding: str, likeliest: str = "utf-8") -> str:
     return f"is not text in {stated}; likely ones are " + ", ".join(name for name in names if name != stated)
 
 
-def misread(text: Iterable[str], encoding: str) -> bool:
-    """Whether text read as ``encoding`` (of one byte a character) was UTF-8: ``Ã©`` for ``é``."""
+def misread(text: Sequence[str], encoding: str) -> bool:
+    """Whether text read as ``encoding`` (of one byte a character) was in another one: UTF-8, whose ``é`` becomes
+    ``Ã©``, or one of Windows, whose quotes, dashes and € are controls in ISO 8859."""
+    if encoding.startswith("iso8859") and any(_CONTROL.search(part) for part in text):
+        return True
     return _is_single(encoding) and any(_was_utf8(part, encoding) for part in text if not part.isascii())
 
 

@@ -131,20 +131,29 @@ def _day(value: Any, _: Mapping[str, Any]) -> date:
     return date(1970, 1, 1) + timedelta(days=value)
 
 
-def _decimal(value: Any, schema: Mapping[str, Any]) -> Decimal:
+def _written(value: Any, _: Mapping[str, Any]) -> datetime | date:
+    """A time or a day as ISO 8601: Debezium appends Z, though Postgres' timestamp and date have no offset."""
+    if not isinstance(value, str):
+        raise TypeError
+    text = value.removesuffix("Z")
+    return datetime.fromisoformat(text) if "T" in text else date.fromisoformat(text)
+
+
+def _decimal(value: Any, schema: Mapping[str, Any]) -> Decimal | int:
     return _scaled(value, int(schema["parameters"]["scale"]))
 
 
-def _variable(value: Any, _: Mapping[str, Any]) -> Decimal:
+def _variable(value: Any, _: Mapping[str, Any]) -> Decimal | int:
     return _scaled(value["value"], int(value["scale"]))
 
 
-def _scaled(value: Any, scale: int) -> Decimal:
-    """The number whose digits without the decimal sign are a big-endian integer in base64."""
+def _scaled(value: Any, scale: int) -> Decimal | int:
+    """The number whose digits without the decimal sign are a big-endian integer in base64. A whole number without
+    decimals, as numeric(20) has, may be an id."""
     if not -1_000 <= scale <= 1_000:
         raise ValueError
-    digits = str(int.from_bytes(base64.b64decode(value, validate=True), signed=True))
-    return Decimal(f"{digits}e{-scale}")
+    digits = int.from_bytes(base64.b64decode(value, validate=True), signed=True)
+    return Decimal(f"{digits}e{-scale}") if scale else digits
 
 
 _CONVERT: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = {
@@ -154,6 +163,8 @@ _CONVERT: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = {
     "org.apache.kafka.connect.data.Timestamp": _since_1970(1_000),
     "io.debezium.time.MicroTimestamp": _since_1970(1_000_000),
     "io.debezium.time.NanoTimestamp": _since_1970(1_000_000_000),
+    "io.debezium.time.IsoTimestamp": _written,
+    "io.debezium.time.IsoDate": _written,
     "org.apache.kafka.connect.data.Decimal": _decimal,
     "io.debezium.data.VariableScaleDecimal": _variable,
 }

@@ -32,6 +32,19 @@ ENDINGS: dict[str, Format] = {
 }
 
 
+_INSTEAD: dict[str, str] = {
+    ".xls .xlsb .ods": "save it as .xlsx",
+    ".json": "rows are objects of one line each, .jsonl",
+    ".zip .7z .rar .tar .tgz .bz2 .xz .zst": "unpack it, or pack the file itself by gzip",
+    ".parquet .avro .orc .feather .arrow": "write its rows as CSV or JSON lines",
+}
+
+
+def instead_of(ending: str) -> str:
+    """What to do about a file with an ending that is not read, in brackets; empty if nothing is known."""
+    return next((f" ({said})" for endings, said in _INSTEAD.items() if ending in endings.split()), "")
+
+
 class Table(BaseModel):
     """A table of a mapping file: an unknown key is an error."""
 
@@ -90,8 +103,7 @@ class File(Table):
         if ending in ENDINGS:
             guessed["format"] = ENDINGS[ending]
         elif "format" not in value:
-            old = " (save it as .xlsx)" if ending in (".xls", ".xlsb", ".ods") else ""
-            raise ValueError(f'the ending "{ending}" of path is unknown{old}: set format')
+            raise ValueError(f'the ending "{ending}" of path is unknown{instead_of(ending)}: set format')
         if ending == ".tsv":
             guessed["delimiter"] = "\t"
         return guessed | value

@@ -18,7 +18,8 @@ _NAMES: Mapping[str, str] = {
     "changed": "updated updatedat updatedon modified modifiedat lastmodified changed changedat "
     "lastchanged geaendert",
     "time": "date time datetime timestamp orderdate orderedat ordered visited visitdate created "
-    "createdat day when occurredat datum zeit zeitpunkt bestelldatum",
+    "createdat day when occurredat purchasedate invoicedate transactiondate bookingdate ts datum zeit "
+    "zeitpunkt bestelldatum rechnungsdatum buchungsdatum",
     "email": "email mail emailaddress",
     "phone": "phone telephone mobile phonenumber tel telefon handy",
     "name": "name fullname customername firstname lastname vorname nachname surname",
@@ -32,8 +33,8 @@ _NAMES: Mapping[str, str] = {
     "relation": "relationid orderid orderno ordernumber order invoiceid invoiceno invoice "
     "transactionid transaction reviewid visitid bookingid bestellnr bestellnummer "
     "rechnungsnr id no nr number nummer",
-    "amount": "amount total totalamount grandtotal ordertotal sum price revenue gross net betrag "
-    "summe preis umsatz",
+    "amount": "amount total totalamount amountvalue grandtotal ordertotal totalprice sum price revenue gross net "
+    "betrag summe preis umsatz",
     "currency": "currency currencycode waehrung",
     "rating": "rating stars score bewertung sterne",
     "text": "comment review text note notes message remark kommentar bemerkung",
@@ -87,6 +88,9 @@ _SIGNS: Mapping[str, str] = {
     "Rs": "INR",
 }
 _BESIDE = re.compile(rf"\b[A-Z]{{3}}\b|{'|'.join(map(re.escape, _SIGNS))}")
+_CODES = [*DIGITS, *(code.lower() for code in DIGITS if code not in ("ALL", "CUP", "MAD", "PEN", "TOP", "TRY"))]
+#: The code or sign of a currency at the end of a column's name.
+_CODED = re.compile(rf"(?<=[^A-Za-z])({'|'.join([*_CODES, *map(re.escape, _SIGNS)])})[\])]?\s*$")
 _MISSING = ("?", "-", "--", "n/a", "N/A", "NA", "NULL", "null", "None", "nan", "NaN", "#N/A", "\\N")
 
 
@@ -107,12 +111,33 @@ def roles(columns: Sequence[str]) -> dict[str, list[str]]:
     for position, column in enumerate(columns):
         plain = re.sub(r"[^a-z0-9]", "", _latin(column.rpartition(".")[2]).casefold())
         whole = re.sub(r"[^a-z0-9]", "", _latin(column).casefold())
+        named = {plain, whole}
+        bare = re.sub(r"[^a-z0-9]", "", _latin(_CODED.sub("", column)).casefold())
         for role, words in _NAMES.items():
-            ranks = [rank for rank, word in enumerate(words.split()) if word in (plain, whole)]
+            known = named | {bare} if role == "amount" else named
+            ranks = [rank for rank, word in enumerate(words.split()) if word in known]
             if ranks:
                 found.setdefault(role, []).append((ranks[0], position, column))
                 break
     return {role: [column for *_, column in sorted(ranked)] for role, ranked in found.items()}
+
+
+def code_of(column: str) -> str | None:
+    """The currency that a column's name ends with: EUR of "total_eur", "Total (EUR)" and "Total €"."""
+    found = _CODED.search(column)
+    return None if found is None else _SIGNS.get(found[1], found[1].upper())
+
+
+def is_data(cells: Sequence[str]) -> bool:
+    """Whether the first row of a file is more likely data than a header."""
+    filled = _filled(cells)
+    if not filled or roles(filled):
+        return False
+    return any("@" in cell or _is_number(cell) or any(_fits(cell, form) for form in _FORMS) for cell in filled)
+
+
+def _is_number(cell: str) -> bool:
+    return re.fullmatch(r"[+-]?\d+[.,]\d+", cell, re.ASCII) is not None
 
 
 def _latin(text: str) -> str:

@@ -29,7 +29,8 @@ def read_json(line: str | bytes) -> Any:
     except NotJson:
         raise
     except json.JSONDecodeError as error:
-        raise NotJson(f"{error.msg}, at character {error.pos + 1}") from None
+        said = "is more than one value" if error.msg == "Extra data" else error.msg
+        raise NotJson(f"{said}, at character {error.pos + 1}") from None
     except UnicodeDecodeError:
         raise NotJson("is not UTF-8") from None
     except UnicodeEncodeError:

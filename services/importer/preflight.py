@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from unicodedata import category
 
 from services.importer.lacking import Lacking
 from services.importer.mapping import Collect, MappingError, Source
@@ -34,8 +35,24 @@ def _check(file: Source | Collect, where: str, used: dict[str, str]) -> None:
                         f'{where}{key}: {file.path.name} spells "{column}" in another Unicode form: copy the '
                         "name from the file's first line"
                     )
+                if alike := next((name for name in rows.columns if _plain(name) == _plain(column)), None):
+                    raise MappingError(
+                        f'{where}{key}: {file.path.name} has no column "{column}", but "{_escaped(alike)}", which '
+                        "differs in case, blanks or characters that are not seen: write it like this"
+                    )
                 hint = f'; a constant is written {{ const = "{column}" }}' if key.startswith("fields.") else ""
                 raise MappingError(f'{where}{key}: {file.path.name} has no column "{column}", but {has}{hint}')
+
+
+def _plain(name: str) -> str:
+    """What people see of a column's name."""
+    seen = "".join(" " if c.isspace() else c for c in nfc(name) if category(c) != "Cf")
+    return " ".join(seen.split()).casefold()
+
+
+def _escaped(name: str) -> str:
+    """The name as it can be written in a mapping, with what is not seen as \\uNNNN."""
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in name)
 
 
 def gather(

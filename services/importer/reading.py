@@ -10,6 +10,7 @@ from services.importer.numbers import Style, decimals_of, multiply, to_decimal, 
 from services.importer.targets import IDS
 from services.importer.times import instant, is_midnight, parse
 from services.importer.values import (
+    LOST,
     BadValue,
     Unreadable,
     check_result,
@@ -47,8 +48,8 @@ class FieldReader:
         #: Reads the currency of an amount that is multiplied by its scale.
         self._currency = None if code is None else FieldReader(code, "text", source, collected, "currency")
         self.column = spec.column
-        # Text that the mapping declares as text is kept as it is written.
-        self._as_written = spec.type == "text"
+        # Text that the mapping declares as text, or states itself, is kept as it is written.
+        self._as_written = spec.type == "text" or spec.const is not None
         self._names = path in IDS
         self._identifies = path.startswith("personal.")
         self._is_place = path.startswith("location.")
@@ -57,6 +58,7 @@ class FieldReader:
         self._kind = spec.kind(target)
         # Of the times that were read: all, those at midnight, and those of these that are another day in UTC.
         self._times = self._midnights = self._moved = 0
+        self._lost = 0
         self._zone = spec.timezone or source.timezone
         self._source_missing = missing_values(source.missing)
         missing = source.missing if spec.missing is None else spec.missing
@@ -158,6 +160,11 @@ class FieldReader:
 
     def notes(self) -> list[str]:
         """What the values that were read have in common, and may not be meant."""
+        if self._lost and self.column is not None:
+            return [
+                f'{self._lost:,} values of column "{self.column}" contain U+FFFD: what wrote the file could not '
+                "read a character of them"
+            ]
         if self._spec.day or not self._moved or self._midnights < self._times or self.column is None:
             return []
         return [
@@ -166,6 +173,7 @@ class FieldReader:
         ]
 
     def _text(self, value: Any) -> str:
+        self._lost += isinstance(value, str) and LOST in value
         if self._names and not (self._as_written and isinstance(value, str)):
             return to_id(value)
         if self._identifies and not (self._as_written and isinstance(value, str)):

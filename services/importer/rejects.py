@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import date
@@ -16,6 +17,8 @@ from typing import IO, Any
 from services.importer.row import BadRow, Row
 from shared.contracts.errors import ConfigurationError, InvalidEvent
 
+_STREAM = re.compile(r"/dev/(?:fd/(\d+)|std(out|err))|/proc/self/fd/(\d+)")
+
 
 class Rejects:
     """JSON lines of ``source, number, reason, field, detail, row``; they replace those of an earlier run at the
@@ -27,7 +30,8 @@ class Rejects:
     """
 
     def __init__(self, path: Path, *, added: bool = False) -> None:
-        self._path = path
+        # Not a link is replaced, but the file that it names.
+        self._path = path if _stream(path) is not None else _resolved(path)
         self._added = added
         self._file: IO[bytes] | None = None
         #: Where the lines are until the end, if not in the file.
@@ -56,6 +60,8 @@ class Rejects:
 
     def _open(self) -> IO[bytes]:
         try:
+            if (stream := _stream(self._path)) is not None:
+                return os.fdopen(os.dup(stream), "ab")
             if self._added or self._is_special():
                 self._path.touch(mode=0o600)
                 return self._path.open("ab")
@@ -69,7 +75,12 @@ class Rejects:
 
     def __enter__(self) -> "Rejects":
         # What would fail at the end is said before anything is published.
-        if self._path.is_dir():
+        try:
+            is_folder = self._path.is_dir()
+            os.stat(f"{self._path.parent}/")  # noqa: PTH116 - a path has no slash at its end, which asks for a folder
+        except OSError as error:
+            raise ConfigurationError(f"{self._path}: cannot be written: {error.strerror}") from None
+        if is_folder:
             raise ConfigurationError(f"{self._path}: cannot be written: is a folder")
         if not self._added and self._path.is_file() and not os.access(self._path.parent, os.W_OK):
             raise ConfigurationError(f"{self._path}: cannot be replaced: its folder may not be changed")
@@ -86,7 +97,7 @@ class Rejects:
                 draft.unlink()
 
     def _is_special(self) -> bool:
-        return self._path.exists() and not self._path.is_file()
+        return _stream(self._path) is not None or (self._path.exists() and not self._path.is_file())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -109,6 +120,20 @@ class Rejects:
                 self._path.unlink(missing_ok=True)
         except OSError as error:
             raise ConfigurationError(f"{self._path}: cannot be replaced: {error.strerror}") from None
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # links in a circle
+        raise ConfigurationError(f"{path}: cannot be written: its links lead nowhere") from None
+
+
+def _stream(path: Path) -> int | None:
+    """The number of an open file of this process, as of /dev/stdout. Opened by that name, a file to which it leads
+    would be written from its beginning, or replaced."""
+    found = _STREAM.fullmatch(str(path))
+    return None if found is None else int(found[1] or found[3] or {"out": 1, "err": 2}[found[2]])
 
 
 def refuse_inputs(rejects: Path, inputs: Iterable[Path]) -> None:

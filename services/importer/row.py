@@ -6,6 +6,8 @@ from typing import Any
 
 Fields = dict[str, Any]
 
+A_HEADER = "is the header, and no row of its own"
+
 
 class NotAWorkbook(ValueError):
     """The file cannot be read as a workbook, or is ambiguous. The message contains the reason."""
@@ -66,6 +68,15 @@ def clean(*cells: str) -> bool:
 
 def above_header(skipped: int, header: int) -> str:
     return f"{skipped:,} rows above the header (header_row = {header}) were skipped"
+
+
+def repeats_header(cells: Sequence[Any], header: Sequence[Any]) -> bool:
+    """Whether a row is the header, as where files were joined or pages printed, or a mapping says that there is
+    none. One column alone may be called as a value of it is."""
+    if not header or cells[0] != header[0]:
+        return False
+    names = [name for name in header if name]
+    return len(names) > 1 and [cell for cell in cells if cell] == names
 
 
 def misfit(cells: int, names: Sequence[str]) -> str:

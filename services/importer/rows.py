@@ -11,7 +11,18 @@ from pathlib import Path
 from services.importer import encoding
 from services.importer.files import File
 from services.importer.mapping import MappingError
-from services.importer.row import BadRow, NotAWorkbook, Row, Rows, above_header, clean, misfit, shown
+from services.importer.row import (
+    A_HEADER,
+    BadRow,
+    NotAWorkbook,
+    Row,
+    Rows,
+    above_header,
+    clean,
+    misfit,
+    repeats_header,
+    shown,
+)
 from services.importer.text_rows import check_distinct, open_text
 
 
@@ -24,8 +35,17 @@ def open_rows(file: File) -> Iterator[Rows]:
     opening = {"sqlite": _sqlite, "xlsx": _workbook}.get(file.format, open_text)
     with contextlib.ExitStack() as stack:
         with _explained(file.path):
+            _check_readable(file.path)
             rows = stack.enter_context(opening(file))
         yield replace(rows, rows=_guarded(file.path, rows.rows))
+
+
+def _check_readable(path: Path) -> None:
+    if path.is_dir():
+        raise MappingError(f"{path}: is a folder: name a file in it")
+    if path.exists() and not path.is_file():
+        # A pipe without a writer would be waited for.
+        raise MappingError(f"{path}: is no file, and a pipe cannot be read twice: write it to a file first")
 
 
 @contextmanager
@@ -63,6 +83,9 @@ def _workbook(file: File) -> Iterator[Rows]:
                 if any(cell is not None for cell in row[len(names) :]):
                     content = ["" if cell is None else shown(str(cell)) for cell in row]
                     yield BadRow(position, "columns", misfit(len(row), names), content)
+                    continue
+                if repeats_header(row, header or names):
+                    yield BadRow(position, "columns", A_HEADER, list(row))
                     continue
                 found = dict(zip(names, [*row, *[None] * (len(names) - len(row))], strict=False))
                 found.pop("", None)
@@ -119,6 +142,8 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         hint = " (is the environment variable set?)" if "$" in str(path) else ""
+        if any(sign in path.name for sign in "*?["):
+            hint = " (a path is one file: * and ? stand for themselves; write a [[source]] for each file)"
         raise MappingError(f"{path}: there is no such file{hint}") from None
     except NotAWorkbook as error:
         raise MappingError(f"{path}: {error}") from None

@@ -101,6 +101,7 @@ def run(
         ]
         for source, counts, collected in zip(mapping.source, report.sources, lists, strict=True):
             convert = Converter(source, collected, counts.moment)
+            before = _seen(source)
             with open_rows(source) as rows:
                 lacking = Lacking(source.columns_used() if rows.columns is None else {})
                 if progress:
@@ -116,6 +117,10 @@ def run(
                 window.flush()
                 counts.notes += [*rows.notes, *lacking.faults(), *convert.notes()]
                 counts.notes += _respelled(convert.respelled_facts)
+                if _seen(source) != before:
+                    counts.notes.append(
+                        "the file has changed while it was read, and what was read may be of both: import it again"
+                    )
                 if progress:
                     progress.advance(rows.position(), counts.read, counts.rejected)
     return report
@@ -134,6 +139,15 @@ def _collected(source: Source, counts: Counts, rejected: Rejects) -> Collected:
         found[name], notes = gather(file, f"[[source]] {source.name}: collect.{name}", reject)
         counts.notes += notes
     return found
+
+
+def _seen(source: Source) -> tuple[int, ...]:
+    """What changes with a file. A database is read as of one moment, whatever is written meanwhile."""
+    try:
+        found = source.path.stat()
+    except OSError:
+        return ()
+    return () if source.format == "sqlite" else (found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def _respelled(facts: int) -> list[str]:

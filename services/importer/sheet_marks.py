@@ -11,15 +11,17 @@ from typing import IO, Any, NamedTuple
 
 from openpyxl.utils.cell import range_boundaries
 
+from services.importer.row import NotAWorkbook
 from services.importer.values import Unreadable
 
+#: A sheet has at most this many rows.
+MOST_ROWS = 1_048_576
 _BLOCK = 1 << 20
 #: No tag of a row or a range is longer.
 _TAG = 4096
 _FORMULA = re.compile(rb"<(?:\w+:)?f[\s>/]")
-_MARK = re.compile(
-    rb'<(?:\w+:)?(?:row\b[^>]*?\shidden="(?:1|true)"[^>]*|mergeCell\b[^>]*?\sref="(?P<range>[A-Z0-9:$]+)"[^>]*)>'
-)
+_MARK = re.compile(rb'<(?:\w+:)?(?:row\b(?P<row>[^>]*)|mergeCell\b[^>]*?\sref="(?P<range>[A-Z0-9:$]+)"[^>]*)>')
+_HIDDEN = re.compile(rb'\shidden="(?:1|true)"')
 _NUMBER = re.compile(rb'\sr="(\d+)"')
 _MERGED = Unreadable(
     "", 'is part of merged cells, of which only the first has a value: set merged = "fill" if it counts for each'
@@ -42,16 +44,22 @@ class Marks:
 
 
 def marks_of(path: Path, part: str) -> Marks:
-    """The marks of the sheet that is ``part`` of the workbook."""
-    hidden, merged = set(), []
+    """The marks of the sheet that is ``part`` of the workbook. Raises NotAWorkbook for rows out of their order, of
+    which openpyxl would leave some out."""
+    hidden, merged, last = set(), [], 0
     with zipfile.ZipFile(path) as archive, archive.open(part) as file:
         for match in _matches(file, _MARK):
             if match["range"] is not None:
                 left, top, right, bottom = range_boundaries(match["range"].decode())
                 if None not in (left, top, right, bottom):
                     merged.append(Range(int(top or 0), int(bottom or 0), int(left or 1) - 1, int(right or 1) - 1))
-            elif number := _NUMBER.search(match[0]):
-                hidden.add(int(number[1]))
+                continue
+            number = _NUMBER.search(match["row"])
+            if number and int(number[1]) <= last <= MOST_ROWS:
+                raise NotAWorkbook(f"has row {int(number[1])} behind row {last}: open it in Excel and save it")
+            last = int(number[1]) if number else last + 1
+            if _HIDDEN.search(match["row"]):
+                hidden.add(last)
     return Marks(frozenset(hidden), tuple(sorted(merged)))
 
 

@@ -1,8 +1,10 @@
 """Reads rows from text files: CSV and JSON lines, also gzip. Memory does not grow with the file."""
 
+import codecs
 import contextlib
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,8 +18,25 @@ from services.importer.csv_widths import Misfit, Widths, whole_rows
 from services.importer.files import File
 from services.importer.json_rows import NotJson, read_json
 from services.importer.mapping import MappingError
-from services.importer.row import BadRow, Row, Rows, above_header, clean, shown
+from services.importer.row import A_HEADER, BadRow, Row, Rows, above_header, clean, repeats_header, shown
 from services.importer.values import unwrapped
+
+#: How files begin that are no text → what they are, and what to do.
+_KINDS = {
+    b"PK\x03\x04": 'a workbook (set format = "xlsx") or a zip archive (unpack it)',
+    b"\x1f\x8b": "packed by gzip: unpack it, or let its name end in .gz",
+    b"\xd0\xcf\x11\xe0": "in the format of Excel before 2007: save it as .xlsx",
+    b"SQLite format 3\0": 'a database: set format = "sqlite"',
+    b"BZh91AY&SY": "packed by bzip2: unpack it",
+    b"\xfd7zXZ\0": "packed by xz: unpack it",
+    b"\x28\xb5\x2f\xfd": "packed by zstd: unpack it",
+    b"7z\xbc\xaf\x27\x1c": "an archive: unpack it",
+    b"PAR1\x15": "Parquet: write its rows as CSV or JSON lines",
+    b"Obj\x01": "Avro: write its rows as JSON lines",
+    b"%PDF-": "PDF: export it as CSV",
+}
+#: JSON that is no lines of objects: an array of them, or one over several lines.
+_DOCUMENT = re.compile(rb"\s*(?:\[\s*\{|\{[ \t\r]*\n)")
 
 
 @contextmanager
@@ -30,6 +49,8 @@ def open_text(file: File) -> Iterator[Rows]:
         zipped = file.path.name.lower().endswith(".gz")
         binary = cast(BinaryIO, stack.enter_context(gzip.GzipFile(fileobj=raw))) if zipped else raw
         sample = binary.read(encoding.SAMPLE)
+        if kind := next((said for mark, said in _KINDS.items() if sample.startswith(mark)), None):
+            raise MappingError(f"{file.path}: is not text, but {kind}")
         if wrong := encoding.mismatch(sample, file.encoding):
             raise MappingError(f"{file.path}: {wrong}")
         binary.seek(0)
@@ -42,7 +63,13 @@ def open_text(file: File) -> Iterator[Rows]:
         if file.format == "csv":
             columns, rows = _csv(file, cast(Iterable[str], lines), notes, hint)
         else:
-            columns, rows = None, _jsonl(lines, hint)
+            if found := _DOCUMENT.match(sample.removeprefix(codecs.BOM_UTF8)):
+                each = ".[]" if b"[" in found[0] else "."
+                raise MappingError(
+                    f"{file.path}: is JSON of several lines or objects, and rows are objects of one line each: "
+                    f"jq -c '{each}' makes such lines"
+                )
+            columns, rows = None, _jsonl(lines, file.encoding, hint)
         yield Rows(columns, rows, size, raw.tell, notes)
 
 
@@ -93,11 +120,18 @@ def _csv(
     if not clean(*names):
         raise MappingError(f"{file.path}: its header {hint}")
     check_distinct(file, names)
-    return tuple(name for name in names if name), _csv_rows(file, records, names, notes, hint)
+    return tuple(name for name in names if name), _csv_rows(
+        file, records, names, header.cells if header else list(names), notes, hint
+    )
 
 
 def _csv_rows(
-    file: File, records: Iterator[Cells | Refused], names: tuple[str, ...], notes: list[str], hint: str
+    file: File,
+    records: Iterator[Cells | Refused],
+    names: tuple[str, ...],
+    header: list[str],
+    notes: list[str],
+    hint: str,
 ) -> Iterator[Row | BadRow]:
     short, damaged, warned = 0, False, False
     for found in whole_rows(records, Widths(names, file.needed(), file.short_rows)):
@@ -123,6 +157,10 @@ def _csv_rows(
                 continue
             yield BadRow(number, "columns", detail, [shown(cell) for cell in cells])
             continue
+        # Where files with a byte order mark were joined, it stands before the header.
+        if repeats_header([cells[0].removeprefix("\ufeff"), *cells[1:]], header):
+            yield BadRow(number, "columns", A_HEADER, [shown(cell) for cell in cells])
+            continue
         short += found.short
         texts = list(map(unwrapped, found.cells)) if '="' in "".join(cells) else found.cells
         fields = {name: text for name, text in zip(names, texts, strict=True) if name}
@@ -145,7 +183,7 @@ def _ended(lines: Iterable[str], notes: list[str]) -> Iterator[str]:
         )
 
 
-def _jsonl(lines: Iterable[bytes | str], hint: str) -> Iterator[Row | BadRow]:
+def _jsonl(lines: Iterable[bytes | str], stated: str, hint: str) -> Iterator[Row | BadRow]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -157,7 +195,9 @@ def _jsonl(lines: Iterable[bytes | str], hint: str) -> Iterator[Row | BadRow]:
             detail = str(error) if _is_text(line) else hint
             yield BadRow(number, "not_json", detail, shown(line))
             continue
-        if isinstance(fields, dict):
+        if isinstance(line, str) and encoding.misread([line], stated):
+            yield BadRow(number, "encoding", hint, shown(line))
+        elif isinstance(fields, dict):
             yield Row(number, fields)
         else:
             yield BadRow(number, "not_json", "is not a JSON object", shown(line))

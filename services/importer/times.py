@@ -15,6 +15,9 @@ _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?)\s?(Z|[+-]\d\d(?::?\d\d)?)?)?",
     re.ASCII | re.IGNORECASE,
 )
+#: Days from 1899-12-30, as spreadsheets store them: those of the years 1954 to 2119.
+_SERIALS = (20_000, 80_000)
+_SERIAL = "a day as spreadsheets count them"
 _EXAMPLE = datetime(2024, 11, 23, 21, 43, 56, 789_000, UTC)
 
 
@@ -42,7 +45,7 @@ def instant(parsed: datetime | date, zone: tzinfo | None, *, day: bool = False) 
         if isinstance(parsed, datetime) and parsed.tzinfo is not None:
             return parsed.astimezone(UTC).isoformat()
         if zone is None:
-            raise BadValue("has no UTC offset, and the mapping has no timezone")
+            raise BadValue("has no UTC offset, like Z or +01:00, and no timezone is stated")
         if isinstance(parsed, datetime):
             return _instant(parsed, zone).isoformat()
         begins = datetime.combine(parsed, time(), zone).astimezone(UTC)
@@ -74,6 +77,8 @@ def parse(value: Any, form: str | None) -> datetime | date:
         except OverflowError:
             raise BadValue("is a time outside of the years 1 to 9999") from None
     text = to_text(value)
+    if form is None and re.fullmatch(r"[2-7]\d{4}(?:\.\d+)?", text, re.ASCII):
+        raise BadValue("is a number: where it counts days, as spreadsheets store them, write it as a date")
     try:
         return _iso(text) if form is None else _patterned(text, form)
     except BadValue:
@@ -102,6 +107,8 @@ def _unix(value: Any, form: str | None) -> datetime:
         raise BadValue(f"is not a count of {form} written in full")
     if _looks_like_a_day(str(value).partition(".")[0]):
         raise BadValue(f"looks like a day or a time without separators, not like a count of {form} since 1970")
+    if _SERIALS[0] <= number < _SERIALS[1]:
+        raise BadValue(f"looks like {_SERIAL}, not like a count of {form} since 1970")
     if form == "unix_ms" and 10**8 <= abs(number) < 10**11:
         raise BadValue("looks like seconds since 1970, not like milliseconds")
     if form == "unix_us" and 10**8 <= abs(number) < 10**14:

@@ -20,6 +20,12 @@ ERRORS = frozenset(
     {"#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!", "#SPILL!", "#CALC!", "#GETTING_DATA"}
     | {"#NV", "#BEZUG!", "#WERT!", "#ZAHL!", "#ÜBERLAUF!", "#KALK!"}
 )
+#: What programs write in place of a character that they could not read.
+LOST = "\ufffd"
+#: What programs and people write where there is no id. Read as one, it would make one person of many.
+_NOBODY = re.compile(
+    r"null|none|nan|nat|n/a|undefined|\(null\)|\[null\]|<na>|\\n|\[object object\]|[-=_?*.:/]+", re.IGNORECASE
+)
 _TEXT_FORMULA = re.compile('="((?:[^"]|"")*)"')
 _NARROW = re.compile("#{3,}")
 
@@ -91,6 +97,16 @@ def to_id(value: Any) -> str:
         raise BadValue("is a date, which is not an id: a spreadsheet may have converted it")
     text = to_text(value)
     check_digits(text)
+    if _NOBODY.fullmatch(text):
+        raise BadValue(
+            'is what stands for a missing value, as NULL, nan or -: list it in missing, or set type = "text" if '
+            "it is an id"
+        )
+    if LOST in text:
+        raise BadValue(
+            "contains U+FFFD, which a program has put in place of a character that it could not read: another id "
+            "may look the same"
+        )
     if _FLOAT.fullmatch(text):
         raise BadValue("is a whole number written with decimals, like 1234.0 or 1234,00, which is not the id 1234")
     return text

@@ -15,15 +15,16 @@ import openpyxl
 from openpyxl.styles.numbers import is_date_format
 
 from services.importer.row import NotAWorkbook
-from services.importer.sheet_marks import Marks, calculates, marks_of
+from services.importer.sheet_marks import MOST_ROWS, Marks, calculates, marks_of
 from services.importer.values import ERRORS, Unreadable
 
 #: Excel stores this many digits of a number.
 _DIGITS = 15
 _PADDED = re.compile(r"0{2,}")
+#: How workbooks write control characters, as the line breaks of Windows. Other numbers may be part of an id:
+#: openpyxl gives a text that Excel wrote as _x005F_x1234_ as _x1234_.
+_ESCAPED = re.compile("_x(00[01][0-9A-Fa-f])_")
 _OLE = b"\xd0\xcf\x11\xe0"
-#: A sheet has at most this many rows.
-_ROWS = 1_048_576
 
 
 @contextmanager
@@ -77,6 +78,8 @@ def _load(file: IO[bytes], results: bool = True) -> Any:
     file.seek(0)
     if head == _OLE:
         raise NotAWorkbook("is protected by a password, or in the format of Excel before 2007: save it as .xlsx")
+    if head[:2] != b"PK":
+        raise NotAWorkbook('is not a workbook, whatever its name says: set format = "csv" if it is text')
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # openpyxl warns about parts that it skips: charts, validations
@@ -91,6 +94,10 @@ def _filled(book: Any) -> list[str]:
     visible = [each for each in book.worksheets if each.sheet_state == "visible"]
     filled: list[str] = [each.title for each in visible if any(True for _ in _rows(each, None))]
     if not filled:
+        if not book.worksheets:
+            raise NotAWorkbook(
+                "has no sheet that can be read: if it is a Strict Open XML Spreadsheet, save it as Excel Workbook"
+            )
         hidden = ", ".join(each.title for each in book.worksheets if each not in visible)
         raise NotAWorkbook("has no sheet with content" + (f" that is not hidden ({hidden})" if hidden else ""))
     return filled
@@ -129,7 +136,7 @@ def _cells(sheet: Any, formulas: Any | None) -> Iterator[tuple[int, list[Any]]]:
         formulas.reset_dimensions()
     twins = iter(formulas.iter_rows()) if formulas is not None else None
     for number, row in enumerate(sheet.iter_rows(), 1):
-        if number > _ROWS:
+        if number > MOST_ROWS:
             raise ValueError("more rows than a sheet has")
         cells = [_value(cell) for cell in row]
         # The result of a formula may be no text: then the cell says that it holds text.
@@ -156,6 +163,8 @@ def _value(cell: Any) -> Any:
     if isinstance(value, str):
         if cell.data_type == "e" or value in ERRORS:
             return Unreadable(value, f"holds {value}, the error of a formula")
+        if "_x00" in value:
+            value = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), value)
         return value if value.strip() else None
     if isinstance(value, datetime):
         return value if value.time() != clock() or _shows_clock(cell.number_format) else value.date()

@@ -11,6 +11,8 @@ from shared.contracts.limits import MAX_BODY_BYTES
 MAX_MEMBERS = MAX_EVENTS
 _PIECE = 16 * 1024
 _GZIP = 16 + zlib.MAX_WBITS
+#: What every member begins with.
+_MAGIC = b"\x1f\x8b"
 
 
 def is_gzip(headers: Sequence[Header]) -> bool:
@@ -27,6 +29,10 @@ def inflate(body: bytes) -> bytes:
     (400, 413)."""
     content, at = bytearray(), 0
     for _ in range(MAX_MEMBERS):
+        if body[at : at + 2] not in (_MAGIC, _MAGIC[:1], b""):
+            if at:
+                raise Refused(400, "the gzip body is followed by other bytes")
+            raise Refused(400, "the body is not gzip, but its Content-Encoding is gzip")
         member = zlib.decompressobj(_GZIP)
         while not member.eof:
             # In pieces, because what follows a member is copied each time.
@@ -35,12 +41,7 @@ def inflate(body: bytes) -> bytes:
             try:
                 content += member.decompress(piece, MAX_BODY_BYTES + 1 - len(content))
             except zlib.error:
-                what = (
-                    "the gzip body is followed by other bytes"
-                    if content
-                    else "the body is not gzip, but its Content-Encoding is gzip"
-                )
-                raise Refused(400, what) from None
+                raise Refused(400, "the gzip body is damaged; nothing of it was accepted") from None
             if len(content) > MAX_BODY_BYTES:
                 raise too_many_bytes()
             at += len(piece) - len(member.unused_data)

@@ -137,7 +137,7 @@ EVENTS_ROUTE: Json = {
         **problems(
             {
                 400: "Every event was rejected (verdicts), or the request is malformed (problem).",
-                408: "The body did not arrive in time.",
+                408: "The request did not arrive in time.",
                 413: "Too many bytes or events.",
                 415: "This content type, charset or content encoding is not accepted.",
                 503: "Kafka or the keys of personal data are unavailable, or too many requests are in progress. "

@@ -167,11 +167,12 @@ class Door:
         """``added`` is None if ``raw`` is certainly JSON and no attribute is to be added. ``headers``, if any,
         state attributes, too."""
         try:
+            raw = normal(raw)
             if added is not None:
                 raw = _completed(raw, added)
             if headers:
                 check_headers(attributes(headers), raw)
-            event = codec.decode(raw := normal(raw))
+            event = codec.decode(raw)
             if tenant is not None and event.tenant != tenant:
                 detail = f"is not the tenant of the credential or of the header {TENANT_HEADER}"
                 raise InvalidEvent("wrong_tenant", detail, "tenant")

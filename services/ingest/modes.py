@@ -1,5 +1,6 @@
 """The CloudEvents mode and the tenant of a request, read from its headers. Pure."""
 
+import re
 from collections.abc import Iterable, Sequence
 from enum import Enum
 
@@ -18,6 +19,7 @@ TENANT_HEADER = "Kith-Tenant"
 ATTRIBUTE_PREFIX = b"ce-"
 _ACCEPTED = {"Accept-Post": f"{STRUCTURED}, {BATCHED}, {PLAIN}"}
 
+_NAME = re.compile(r"[a-z0-9.+_*/-]{1,100}")
 _TENANT: TypeAdapter[str] = TypeAdapter(Tenant)
 
 
@@ -37,18 +39,18 @@ def mode_of(headers: Sequence[Header]) -> Mode:
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip() == "charset" and (charset := value.strip(' "')) not in ("utf-8", "utf8", "us-ascii"):
-            raise Refused(415, f"the charset {charset} is not accepted: JSON is UTF-8", _ACCEPTED)
+            raise Refused(415, f"the charset {_shown(charset)}is not accepted: JSON is UTF-8", _ACCEPTED)
     if media in (STRUCTURED, BATCHED):
         return Mode(media)
     if media.startswith("application/cloudevents"):
-        raise _unsupported(f"the content type {media}")
+        raise _unsupported(media)
     # Any ce- header means binary mode, so a missing attribute is an error and not another mode.
     if states_attributes(headers):
         if media in ("", PLAIN) or media.endswith("+json"):
             return Mode.BINARY
     elif media == PLAIN:
         return Mode.PLAIN
-    raise _unsupported(f"the content type {media}" if media else "a body without a Content-Type")
+    raise _unsupported(media)
 
 
 def states_attributes(headers: Iterable[Header]) -> bool:
@@ -74,5 +76,11 @@ def only(headers: Iterable[Header], name: str) -> bytes | None:
     return values.pop() if values else None
 
 
-def _unsupported(what: str) -> Refused:
+def _shown(text: str) -> str:
+    """A text of a header that is a name, with a blank after it; nothing for any other."""
+    return f"{text} " if _NAME.fullmatch(text) else ""
+
+
+def _unsupported(media: str) -> Refused:
+    what = f"the content type {_shown(media)}".rstrip() if media else "a body without a Content-Type"
     return Refused(415, f"{what} is not accepted; these are: {_ACCEPTED['Accept-Post']}", _ACCEPTED)

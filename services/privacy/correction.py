@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from shared.contracts.codec import decode_fields
+from shared.contracts.codec import MAX_EVENT_BYTES, decode_fields, encode
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerUpserted
 from shared.runtime.protocols import Document
+from shared.vault.fields import first_token_path
 
 PARTS = ("personal", "location", "traits", "consent")
 _POINT = ("lat", "lon")
@@ -51,4 +52,12 @@ def correction(
         }
     )
     assert isinstance(event, ConsumerUpserted)
+    # What the ingest service would reject may not come in here either.
+    if (path := first_token_path(event)) is not None:
+        raise InvalidEvent("sealed", "has the form of a value that Kith has sealed", path)
+    if (size := len(encode(event))) > MAX_EVENT_BYTES:
+        detail = (
+            f"makes an event of {size} bytes, which has at most {MAX_EVENT_BYTES}; correct fewer fields at a time"
+        )
+        raise InvalidEvent("too_large", detail)
     return event

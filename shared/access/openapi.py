@@ -29,7 +29,7 @@ SCHEMES: Json = {
     },
 }
 _OF_BODIES = {
-    408: "The body did not arrive in time.",
+    408: "The request did not arrive in time.",
     413: "The body has more than 1 MiB.",
 }
 _QUOTA = {

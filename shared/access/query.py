@@ -2,6 +2,7 @@
 declare is checked before it runs."""
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,9 @@ from shared.http.server import problem
 Given = Sequence[tuple[str, Any]]
 
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
+#: So that a refusal costs no more than an answer.
+_MOST_FAULTS, _MOST_NAME = 10, 64
+_NAME = re.compile(rf"[A-Za-z0-9_.$-]{{1,{_MOST_NAME}}}")
 _NUMBERS = {2: "twice", 3: "three times"}
 
 
@@ -108,14 +112,20 @@ class Parameters:
 def misplaced(
     given: Iterable[str], known: Mapping[str, Any] | Sequence[str], many: Iterable[str] = ()
 ) -> dict[str, str]:
-    """What is wrong with the names of parameters: name → a sentence that follows it. ``many``: those that may be
-    repeated."""
+    """What is wrong with the names of parameters: name → a sentence that follows it, of the first ten. ``many``:
+    those that may be repeated."""
     faults: dict[str, str] = {}
     for name, number in Counter(given).items():
+        if len(faults) == _MOST_FAULTS:
+            break
+        # Another name may be anything, including personal data.
+        shown = name if _NAME.fullmatch(name) else "[name]"
+        if shown in faults:
+            continue
         if name not in known:
-            faults[name] = unknown(name, list(known))
+            faults[shown] = unknown(name[:_MOST_NAME], list(known))
         elif number > 1 and name not in many:
-            faults[name] = f"is given {_NUMBERS.get(number, f'{number} times')}, and takes one value"
+            faults[shown] = f"is given {_NUMBERS.get(number, f'{number} times')}, and takes one value"
     return faults
 
 

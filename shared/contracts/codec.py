@@ -14,6 +14,7 @@ from shared.contracts.events import (
     EVENT_TYPES,
     PLAIN,
     SEALED,
+    TEXT,
     VISIBLE,
     ConsumerUpserted,
     Event,
@@ -25,7 +26,7 @@ from shared.contracts.events import (
 from shared.contracts.names import lookalike
 from shared.contracts.rfc3339 import WANTED
 from shared.contracts.spelling import may_differ, with_ids_in_nfc
-from shared.contracts.strict_json import check, safe_path
+from shared.contracts.strict_json import NOT_UTF_8, check, safe_path
 from shared.contracts.unambiguous import is_unambiguous
 from shared.contracts.wire import normal
 
@@ -41,6 +42,7 @@ NOT_VISIBLE = (
     "is empty, begins or ends with white space, or contains a character that is not seen (a control, zero-width, "
     "filler or direction character, a variation selector); remove it"
 )
+NOT_TEXT = "contains a control character, as NUL, or one that reverses the direction of text; remove it"
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
@@ -107,7 +109,8 @@ def _refused(raw: bytes, error: ValidationError) -> InvalidEvent:
         check(raw)
     except InvalidEvent as strict:
         # An ambiguity is reported before any other fault.
-        return invalid if invalid.reason == strict.reason == "not_json" else strict
+        # Of what is no JSON pydantic's position is the better reason, unless it is not even text.
+        return invalid if invalid.reason == strict.reason == "not_json" and strict.detail != NOT_UTF_8 else strict
     return invalid
 
 
@@ -193,15 +196,27 @@ def explain(error: ValidationError) -> InvalidEvent:
     elif first["type"] == "extra_forbidden" and not _PLAIN_NAME.fullmatch(location[-1]):
         location[-1] = "[key]"  # so may this one, unless it looks like the name of a field
     if location[:2] == ["data", "traits"] and len(location) > 3:
-        # Pydantic reports an error for each type that a trait's value may have.
-        return InvalidEvent(
-            "invalid", "must be a string, a number, true, false, null or a list of these", ".".join(location[:3])
-        )
+        # Pydantic reports an error for each type that a trait's value may have. A text has one of these.
+        of_text = [
+            each
+            for each in errors
+            if each["loc"][:4] == first["loc"][:4]
+            and each["type"] in ("string_pattern_mismatch", "string_too_long")
+        ]
+        if not of_text:
+            return InvalidEvent(
+                "invalid",
+                "must be a string, a number, true, false, null or a list of these (at most 100)",
+                ".".join(location[:3]),
+            )
+        errors, first, location = of_text[:1], of_text[0], location[:3]
     detail = {"missing": "is required", "extra_forbidden": "is not a field of this event type"}.get(
         first["type"], first["msg"].removeprefix("Value error, ")
     )
     if first["type"] == "string_pattern_mismatch" and VISIBLE in detail:
         detail = NOT_VISIBLE
+    if first["type"] == "string_pattern_mismatch" and TEXT in detail:
+        detail = NOT_TEXT
     if first["type"] == "datetime_from_date_parsing":
         detail = WANTED  # of the pattern it is, but there is no such day, hour or second
     if len(errors) > 1:

@@ -32,7 +32,7 @@ _SPAN = (END - EPOCH) // timedelta(milliseconds=1)
 VISIBLE = r"^[^\p{Cc}\p{Cf}\p{Z}](?:[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*[^\p{Cc}\p{Cf}\p{Z}])?$"
 # Free text may contain tabs, newlines and joiners, but neither NUL and other control characters nor bidi
 # overrides.
-_TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]*$"
+TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]*$"
 
 #: Pydantic's names of the two forms of a personal value, in errors where neither fits.
 SEALED, PLAIN = "(sealed)", "(plain)"
@@ -47,8 +47,8 @@ Kind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 # Names become MongoDB field names, so "$" and "." are excluded.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
-Text = Annotated[str, StringConstraints(max_length=10_000, pattern=_TEXT)]
-ShortText = Annotated[str, StringConstraints(max_length=1_000, pattern=_TEXT)]
+Text = Annotated[str, StringConstraints(max_length=10_000, pattern=TEXT)]
+ShortText = Annotated[str, StringConstraints(max_length=1_000, pattern=TEXT)]
 # Replaces a personal value in Kafka and MongoDB (shared.vault.tokens). The door rejects it in incoming events.
 _SEALED = Annotated[str, StringConstraints(pattern=r"^kith1\.[A-Za-z0-9_-]{39,}$", max_length=60_000), Tag(SEALED)]
 _MODE = Field(union_mode="left_to_right")

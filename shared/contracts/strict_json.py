@@ -25,6 +25,8 @@ _TOO_LONG = "does not fit into 64 bits; send it as a string, or as a smaller num
 _INEXACT = "has more digits than a number can hold (15 are certain); send it as a string, or round it"
 _INFINITE = "is larger than any number that can be held"
 _NO_NUMBER = "is not JSON: NaN and Infinity are no numbers there"
+#: The detail for bytes that are no text.
+NOT_UTF_8 = "is not UTF-8"
 _HALF = "holds half of a surrogate pair (\\ud800 to \\udfff by itself), which is no character"
 
 
@@ -82,7 +84,7 @@ def check(raw: bytes, within: str | None = None) -> None:
     except RecursionError:
         raise InvalidEvent("not_json", "is nested too deeply", within) from None
     except UnicodeDecodeError:
-        raise InvalidEvent("not_json", "is not UTF-8", within) from None
+        raise InvalidEvent("not_json", NOT_UTF_8, within) from None
     except json.JSONDecodeError as error:
         # The message quotes nothing of the input, except the character after a backslash.
         raise InvalidEvent("not_json", f"{error.msg} at character {error.pos}", within) from None

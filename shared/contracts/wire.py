@@ -1,8 +1,9 @@
 """The forms in which an event may arrive, and their conversion to the one that the codec reads: CloudEvents JSON
 structured mode. Pure.
 
-``normal`` removes a byte order mark and replaces ``data_base64`` by ``data``. ``from_attributes`` converts an
-event in binary mode, over HTTP or in Kafka, to structured mode, with its data byte for byte.
+``normal`` removes a byte order mark and attributes that are null, and replaces ``data_base64`` by ``data``.
+``from_attributes`` converts an event in binary mode, over HTTP or in Kafka, to structured mode, with its data byte
+for byte.
 """
 
 import base64
@@ -24,12 +25,19 @@ _CONTENT_TYPE = "content-type"
 _REQUIRED = frozenset(f"{KAFKA_PREFIX}{name}" for name in ("specversion", "id", "source", "type"))
 _NAME = re.compile(r"[a-z0-9]+")
 # These come from the value and the Content-Type header.
-_ELSEWHERE = ("data", "datacontenttype")
+_ELSEWHERE = {
+    "data": "is stated by a header, but is the body itself",
+    "data_base64": "is stated by a header, but is the body itself",
+    "datacontenttype": "is stated by the header Content-Type, and by no other; leave this one out",
+}
 #: Attributes that Kith reads.
 _DECISIVE = frozenset(
     {"specversion", "id", "source", "type", "time", "tenant", "subject", "sequence", "dataversion", "dataschema"}
 )
 _BASE64 = "data_base64"
+#: Attributes with a default. CloudEvents' JSON format has null for one that is not stated; the models have not.
+_WITH_DEFAULTS = ("specversion", "source", "tenant", "dataversion")
+_NULL = b"null"
 _JSON_TYPE = re.compile(r"(?:application/|text/)json|[a-z0-9.!#$&^_-]+/[a-z0-9.!#$&^_-]+\+json")
 
 _value = msgspec.json.Decoder(msgspec.Raw)
@@ -40,22 +48,32 @@ Headers = tuple[tuple[str, bytes], ...]
 
 
 def normal(raw: bytes) -> bytes:
-    """``raw`` without a byte order mark, and with ``data`` in place of ``data_base64``; nearly always ``raw``
-    itself. Raises InvalidEvent for invalid base64, for base64 that does not contain JSON, or if ``data`` is
-    present as well."""
+    """``raw`` without a byte order mark, without attributes that have a default and are null, and with ``data`` in
+    place of ``data_base64``; nearly always ``raw`` itself. Raises InvalidEvent for invalid base64, for base64 that
+    does not contain JSON, or if ``data`` is present as well."""
     if raw.startswith(BOM):
         raw = raw[len(BOM) :]
-    return _with_data(raw) if b'"data_base64"' in raw else raw
+    return _rewritten(raw) if _NULL in raw or b'"data_base64"' in raw else raw
 
 
-def _with_data(raw: bytes) -> bytes:
+def _rewritten(raw: bytes) -> bytes:
     try:
         members = _members.decode(raw)
     except (ValueError, RecursionError):
         return raw  # the codec reports what is wrong
-    if _BASE64 not in members:
+    unset = [name for name in _WITH_DEFAULTS if bytes(members.get(name, b"")) == _NULL]
+    if not unset and _BASE64 not in members:
         return raw
     check(raw)
+    for name in unset:
+        del members[name]
+    data = _decoded(members) if _BASE64 in members else None
+    stated = [b"%b:%b" % (json.dumps(name).encode(), bytes(value)) for name, value in members.items()]
+    return b"{" + b",".join(stated if data is None else [*stated, b'"data":' + data]) + b"}"
+
+
+def _decoded(members: dict[str, msgspec.Raw]) -> bytes:
+    """The JSON in ``data_base64``, which is taken out of ``members``."""
     if "data" in members:
         raise InvalidEvent("invalid", "is there beside data; an event has one of the two", _BASE64)
     encoded = members.pop(_BASE64)
@@ -66,8 +84,7 @@ def _with_data(raw: bytes) -> bytes:
         raise InvalidEvent("invalid", "is not base64 as RFC 4648 has it, with its padding", _BASE64) from None
     data = data.removeprefix(BOM)
     check_json(data, _BASE64)
-    attributes = [b"%b:%b" % (json.dumps(name).encode(), bytes(value)) for name, value in members.items()]
-    return b"{" + b",".join([*attributes, b'"data":' + data]) + b"}"
+    return data
 
 
 def check_json(raw: bytes, field: str | None = None) -> None:
@@ -96,8 +113,7 @@ def from_attributes(
     JSON. ``extra`` are attributes from other sources than headers. Raises InvalidEvent."""
     fields: dict[str, object] = {}
     for name, text in stated:
-        if not _NAME.fullmatch(name) or name in _ELSEWHERE:
-            raise InvalidEvent("invalid", "a header names no attribute that a header can state")
+        _check_name(name)
         if name in fields:
             raise InvalidEvent("invalid", "is stated by two headers", name)
         fields[name] = text
@@ -123,8 +139,7 @@ def check_headers(stated: Iterable[tuple[str, str]], raw: bytes) -> None:
         return  # the codec reports what is wrong
     seen: set[str] = set()
     for name, text in stated:
-        if not _NAME.fullmatch(name) or name in _ELSEWHERE:
-            raise InvalidEvent("invalid", "a header names no attribute that a header can state")
+        _check_name(name)
         if name in seen:
             raise InvalidEvent("invalid", "is stated by two headers", name)
         seen.add(name)
@@ -132,6 +147,14 @@ def check_headers(stated: Iterable[tuple[str, str]], raw: bytes) -> None:
             continue
         if name not in members or _as_text(bytes(members[name])) != text:
             raise InvalidEvent("invalid", "is stated otherwise by a header; leave the header out", name)
+
+
+def _check_name(name: str) -> None:
+    """Raise InvalidEvent for an attribute that no header with the prefix can state."""
+    if name in _ELSEWHERE:
+        raise InvalidEvent("invalid", _ELSEWHERE[name], name)
+    if not _NAME.fullmatch(name):
+        raise InvalidEvent("invalid", "a header names no attribute: names have lower-case letters and digits only")
 
 
 def _as_text(value: bytes) -> str | None:
@@ -143,12 +166,12 @@ def _as_text(value: bytes) -> str | None:
 
 
 def stated_in(headers: Headers) -> list[tuple[str, str]]:
-    """The attributes that the headers of a Kafka message state. Names of headers are compared without case, so
-    that one in another case is an error and not ignored. Raises InvalidEvent."""
+    """The attributes that the headers of a Kafka message state; one without a value states none. Names of headers
+    are compared without case, so that one in another case is an error and not ignored. Raises InvalidEvent."""
     return [
         (name[len(KAFKA_PREFIX) :], _text(name, value))
         for name, value in headers
-        if name.lower().startswith(KAFKA_PREFIX)
+        if value and name.lower().startswith(KAFKA_PREFIX)
     ]
 
 
@@ -164,7 +187,7 @@ def is_binary(headers: Headers) -> bool:
 def structured(headers: Headers, value: bytes) -> bytes:
     """Convert a Kafka message in binary mode to structured mode. Raises InvalidEvent."""
     stated = stated_in(headers)
-    types = {_text(name, text) for name, text in headers if name.lower() == _CONTENT_TYPE}
+    types = {_text(name, text) for name, text in headers if text and name.lower() == _CONTENT_TYPE}
     if len(types) > 1:
         raise InvalidEvent("invalid", "is stated by two headers", "datacontenttype")
     extra = {"datacontenttype": types.pop()} if types else {}

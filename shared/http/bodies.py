@@ -32,10 +32,13 @@ async def refuse_ambiguous(request: Request) -> None:
     """Raise HTTPException (422) for a body that is no strict JSON in UTF-8, or has a repeated member, an inexact
     number or half of a character: as an event's is, so that no two readers understand it differently; and for one
     that does not say that it is JSON, of which the route's parser would only say that it is no object. That parser
-    reads UTF-16, a byte order mark and NaN as well, so nothing is left to it. Within a request only."""
+    reads UTF-16, a byte order mark and NaN as well, so nothing is left to it. A compressed body is 415. Within a
+    request only."""
     raw = await request.body()
     if not raw:
         return  # which the route's parser reports, where it needs one
+    if request.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
+        raise HTTPException(415, "the body is compressed, which this path does not take; send it as it is")
     if not _JSON.fullmatch(request.headers.get("content-type", "")):
         raise HTTPException(422, "the body is JSON, and has to be sent as such: Content-Type: application/json")
     try:

@@ -5,8 +5,10 @@ renews: the head, the body, the rest of a body that nobody reads, and an answer 
 """
 
 import asyncio
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
+from urllib.parse import unquote_to_bytes
 
 import h11
 from uvicorn.config import Config
@@ -26,7 +28,18 @@ _LINGER_SECONDS = 2.0
 _PROGRESS_BYTES = 16 * 1024
 #: Most chunks of one body. Each costs as much as some hundred bytes, even an empty one.
 MAX_CHUNKS = 20_000
-_PHRASES = {400: b"Bad Request", 408: b"Request Timeout", 413: b"Content Too Large"}
+#: Most bytes of a request's head: its first line and its headers.
+MAX_HEAD_BYTES = 32 * 1024
+_PHRASES = {
+    400: b"Bad Request",
+    408: b"Request Timeout",
+    413: b"Content Too Large",
+    431: b"Request Header Fields Too Large",
+}
+#: Where h11's messages begin to quote the request.
+_QUOTED = re.compile(r":?\s*(?:bytearray\()?b['\"].*", re.DOTALL)
+_TOO_LARGE = f"a request's head has at most {MAX_HEAD_BYTES} bytes; send fewer or shorter headers and parameters"
+_AUTHORITY = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
 
 
 class LimitedProtocol(H11Protocol):
@@ -90,9 +103,7 @@ class LimitedProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """uvicorn calls this for what is not HTTP, or exceeds a limit of the parser."""
-        status = 413 if self.conn.too_many_chunks else 400
-        detail = f"a body has at most {MAX_CHUNKS:,} chunks; send larger ones" if status == 413 else msg
-        self._refuse(status, detail)
+        self._refuse(*self.conn.fault or (400, msg))
 
     def belongs_to(self, owner: Owner) -> None:
         """The request in progress was admitted. Raises Refusal (429)."""
@@ -173,22 +184,61 @@ class LimitedProtocol(H11Protocol):
 
 
 class _Parser(h11.Connection):
-    """Counts the chunks of a body."""
+    """Refuses heads that are too large, bodies of too many chunks, and requests that another server could end at
+    another byte."""
 
     def __init__(self, role: Any) -> None:
-        super().__init__(role)
+        # The exact limit on a head is below: this one depends on the pieces in which its bytes arrive.
+        super().__init__(role, max_incomplete_event_size=2 * MAX_HEAD_BYTES)
         self._chunks = 0
-
-    @property
-    def too_many_chunks(self) -> bool:
-        return self._chunks > MAX_CHUNKS
+        #: Status and detail of the answer to a request that is not understood.
+        self.fault: tuple[int, str] | None = None
 
     def next_event(self) -> Any:
-        event = super().next_event()
+        # An empty line before a request is ignored (RFC 9112, section 2.2): some clients end a body with one.
+        while self.their_state is h11.IDLE and self.trailing_data[0].startswith(b"\r\n"):
+            self._receive_buffer.maybe_extract_at_most(2)
+        try:
+            event = super().next_event()
+        except h11.RemoteProtocolError as error:
+            if error.error_status_hint == 431:
+                self._refuse(431, _TOO_LARGE)
+            self._refuse(400, f"the request is not HTTP/1.1 (RFC 9112): {_QUOTED.sub('', str(error))}")
         if isinstance(event, h11.Request):
             self._chunks = 0
-        elif isinstance(event, h11.Data) and event.chunk_start:
+            return self._checked(event)
+        if isinstance(event, h11.Data) and event.chunk_start:
             self._chunks += 1
-            if self.too_many_chunks:
-                raise h11.RemoteProtocolError("too many chunks")
+            if self._chunks > MAX_CHUNKS:
+                self._refuse(413, f"a body has at most {MAX_CHUNKS:,} chunks; send larger ones")
         return event
+
+    def _checked(self, request: h11.Request) -> h11.Request:
+        if (
+            len(request.target) + sum(len(name) + len(value) + 4 for name, value in request.headers)
+            > MAX_HEAD_BYTES
+        ):
+            self._refuse(431, _TOO_LARGE)
+        names = {name for name, _ in request.headers}
+        if b"transfer-encoding" in names and (b"content-length" in names or request.http_version != b"1.1"):
+            # Of two readers one could take the rest of the body for a request of somebody else's.
+            self._refuse(400, "a body has Content-Length or, in HTTP/1.1, Transfer-Encoding: one of the two")
+        try:
+            unquote_to_bytes(request.target).decode()
+        except UnicodeDecodeError:
+            # uvicorn would replace what it cannot read, and an erasure would then be of somebody else.
+            self._refuse(400, "the address is not UTF-8, percent-encoded as in %C3%A9 for é")
+        if (absolute := _AUTHORITY.match(request.target)) is None:
+            return request
+        # As it is sent to a proxy; every server has to accept it (RFC 9112, section 3.2.2).
+        path = request.target[absolute.end() :]
+        return h11.Request(
+            method=request.method,
+            target=path if path.startswith(b"/") else b"/" + path,
+            headers=request.headers,
+            http_version=request.http_version,
+        )
+
+    def _refuse(self, status: int, detail: str) -> NoReturn:
+        self.fault = status, detail
+        raise h11.RemoteProtocolError(detail) from None

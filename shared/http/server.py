@@ -13,7 +13,9 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from shared.contracts.codec import NOT_VISIBLE
 from shared.contracts.errors import NotPrepared, TooSlow, Unavailable, WrongMasterKey
+from shared.contracts.events import VISIBLE
 from shared.http.parameters import BadParameter
 from shared.http.problems.client import NO_SUCH_PATH
 from shared.http.problems.kind import ProblemType
@@ -145,7 +147,11 @@ async def _bad_parameters(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     errors = [
         # The first part of the location is where it was sent (query, path, header), the rest its name.
-        {"field": ".".join(str(part) for part in item["loc"][1:]), "detail": str(item["msg"])}
+        # Nothing is left of a body as a whole.
+        {
+            "field": ".".join(str(part) for part in item["loc"][1:]) or "body",
+            "detail": NOT_VISIBLE if VISIBLE in item["msg"] else str(item["msg"]),
+        }
         for item in error.errors()
     ]
     detail = "; ".join(f"{item['field']}: {item['detail']}" for item in errors)

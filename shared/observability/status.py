@@ -18,6 +18,7 @@ from shared.contracts.topics import Topics
 from shared.kafka.python_client.data_ends import data_ends
 from shared.kafka.python_client.reader import open_consumer, partitions_of, reaching_brokers
 from shared.mongo.errors import translated
+from shared.mongo.restores import restore_problems
 from shared.mongo.store import OUTBOX, POSITIONS, is_incomplete, server_time
 from shared.observability.heartbeat import SILENT_SECONDS, WORKERS
 from shared.observability.latency import percentile
@@ -57,9 +58,9 @@ class Latency:
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """A worker, the partitions that it claimed last, and its last heartbeat (``seen``). ``owner`` is its host and
-    process id; None stands for partitions that no worker has claimed yet. A worker that is not ``alive`` has ended
-    without a shutdown, or cannot reach MongoDB."""
+    """A worker, the partitions that it claimed last, and its last heartbeat (``seen``). ``owner`` is its host, a
+    random part and its process id; None stands for partitions that no worker has claimed yet. A worker that is not
+    ``alive`` has ended without a shutdown, or cannot reach MongoDB."""
 
     service: str
     owner: str | None
@@ -92,6 +93,8 @@ class Status:
     lost_keys: dict[str, int] = field(default_factory=dict)
     #: Tenants whose own key was; ``*`` for that of keys that sign.
     lost_tenant_keys: list[str] = field(default_factory=list)
+    #: Why nothing may work on the database: a restore lasts, or was interrupted.
+    restoring: list[str] = field(default_factory=list)
 
     @property
     def lag(self) -> dict[str, int]:
@@ -209,6 +212,7 @@ class StatusReader:
             ],
             lost_keys={tenant: count for tenant, count in _counted(findings, KEYS_LOST).items() if count},
             lost_tenant_keys=[tenant for tenant, count in _counted(findings, TENANT_KEYS_LOST).items() if count],
+            restoring=restore_problems(database),
         )
 
     def _partitions(

@@ -2,11 +2,13 @@
 
 import logging
 import os
+import secrets
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.runtime.runner import Runner
@@ -17,8 +19,16 @@ log = logging.getLogger(__name__)
 
 
 def owner_name() -> str:
-    """Identifies this process in the positions: host and process id."""
-    return f"{socket.gethostname()}/{os.getpid()}"
+    """Identifies this process in the positions: host, a random part and process id. A container that is started
+    again has the host name and the process id of the one that was killed, and is another process all the same."""
+    pid = os.getpid()
+    return f"{socket.gethostname()}/{_random_part(pid)}/{pid}"
+
+
+@cache
+def _random_part(_pid: int) -> str:
+    # Of each process that was forked another one.
+    return secrets.token_hex(3)
 
 
 class Worker:

@@ -1,20 +1,20 @@
 """Backup and restore on real servers: keys, erasures, the audit, and what does not fit."""
 
-import json
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import SecretStr
 from pymongo.database import Database
 
+from services.backup.claim import Claim
 from services.backup.dump import Part, backup
-from services.backup.files import MANIFEST
+from services.backup.files import MANIFEST, TopicEnds, read_manifest, write_manifest
 from services.backup.restore import Restored, restore
 from services.explain.log import LogScan
 from shared.access.acts import recorder
@@ -248,6 +248,19 @@ def test_the_topic_alone_restores_every_key_but_those_of_the_erased(with_topic: 
     assert [id for id, secret in before.items() if secret is None] == ["bob"]
 
 
+def test_a_restore_that_lost_keys_says_that_their_topic_is_there(with_topic: Installation) -> None:
+    """KITH_KEYS_TOPIC was on, and is not set where the restore runs."""
+    with_topic.profile("ann")
+    folder = with_topic.back_up()
+    with_topic.profile("bob")
+    with_topic.lose()
+    said: list[str] = []
+    off = with_topic.settings.model_copy(update={"keys_topic": "off"})
+    assert restore(off, folder, None, False, said.append).lost_keys == [("default", "bob")]
+    assert "--keys-from-topic" in said[-1]
+    assert with_topic.restore(folder, replace=True, keys_topic=True).lost_keys == []
+
+
 def test_without_a_topic_of_keys_there_is_nothing_to_take(place: Installation) -> None:
     place.profile("ann")
     folder = place.back_up()
@@ -409,14 +422,90 @@ def test_nothing_works_on_a_half_restored_database(place: Installation) -> None:
     assert restore_problems(place.database) == []
 
 
+def of_another_kafka(folder: Path, names: Iterable[str] = ()) -> None:
+    """Give the topics of a backup, or those of these names, other ids."""
+    manifest = read_manifest(folder)
+    topics = {name: TopicEnds(f"other {known.id}", known.partitions) for name, known in manifest.topics.items()}
+    changed = {**manifest.topics, **{name: topics[name] for name in names or topics}}
+    (folder / MANIFEST).unlink()
+    write_manifest(folder, replace(manifest, topics=changed))
+
+
+def test_keys_of_another_installation_are_refused(place: Installation) -> None:
+    """Newer than the data, they would count as complete, and nobody would hear that none of them fits."""
+    place.profile("ann")
+    data, keys = place.back_up("data"), place.back_up("keys")
+    of_another_kafka(keys)
+    place.lose()
+    with pytest.raises(ConfigurationError, match="of another installation"):
+        place.restore(data, keys)
+    assert place.database.list_collection_names() == []
+
+
+def test_of_two_restores_at_once_the_earlier_one_ends_and_nothing_is_mixed(place: Installation) -> None:
+    for name in ("ann", "bob"):
+        place.profile(name)
+    folder, before = place.back_up(), place.contents()
+    place.lose()
+
+    def another(line: str) -> None:
+        """Begins, and ends, when the first has loaded the consumers."""
+        if line.startswith("consumers:"):
+            place.restore(folder)
+
+    with pytest.raises(ConfigurationError, match="another"):
+        restore(place.settings, folder, None, False, another)
+    assert (place.contents(), restore_problems(place.database)) == (before, [])
+
+    def halfway(line: str) -> None:
+        """Begins, and is interrupted at once."""
+        if line.startswith("consumers:"):
+            Claim(place.database, "").take(replace=False)
+
+    with pytest.raises(ConfigurationError, match="another kith restore"):
+        restore(place.settings, folder, None, True, halfway)
+    assert read_status(place.settings, place.database).restoring == restore_problems(place.database) != []
+
+
+def test_what_a_service_writes_meanwhile_ends_the_restore(place: Installation) -> None:
+    place.profile("ann")
+    folder = place.back_up()
+
+    def write(line: str) -> None:
+        if line.startswith("data_keys:"):
+            place.database["consumers"].insert_one({"_id": "default:eve"})
+
+    with pytest.raises(ConfigurationError, match="collection consumers meanwhile: a service"):
+        restore(place.settings, folder, None, True, write)
+    assert restore_problems(place.database) != []
+    assert place.restore(folder).lost_keys == []
+
+
+def test_a_second_restore_keeps_what_was_recorded_after_the_first(place: Installation) -> None:
+    """Even where the first one had found entries lost."""
+    place.act("personal.read", {"consumer_id": "ann"})
+    folder = place.back_up()
+    offline = place.settings.model_copy(update={"kafka": None})
+    with recorder(offline, place.database) as acts:
+        acts.record("default", "personal.read", {"consumer_id": "bob"})
+    place.act("personal.read", {"consumer_id": "cat"})
+    place.lose()
+    place.restore(folder)
+    place.act("personal.read", {"consumer_id": "dan"})
+    done = place.restore(folder, replace=True)
+    # The first restore's entries in both chains, and what was recorded after it.
+    assert (done.recovered, done.lost_entries) == (3, 0)
+    assert place.audit_flaws() == [("default", "missing", 2)]
+    entries = list(MongoAuditLog(place.database).entries("default"))
+    assert [entry["subject"].get("consumer_id") for entry in entries] == ["ann", None, "dan"]
+
+
 def test_another_kafka_is_refused_before_anything_is_changed(place: Installation) -> None:
     place.profile("ann")
     folder = place.back_up()
     before = place.contents()
-    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
     name = place.topics.name("consumers")
-    manifest["topics"][name]["id"] = "another"
-    (folder / MANIFEST).write_text(json.dumps(manifest))
+    of_another_kafka(folder, [name])
     with pytest.raises(ConfigurationError, match=f"{name} is not the one of the backup"):
         place.restore(folder, replace=True)
     place.database["positions"].update_many({}, {"$set": {"next": 99}})

@@ -10,21 +10,22 @@ from typing import Annotated
 
 import uvicorn
 from fastapi import FastAPI
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from shared.contracts.events import RelationData, RelationRecorded, RelationRetracted, RetractedData, event_key
 from shared.contracts.topics import Topics
 from shared.kafka.clients import open_publisher
-from shared.runtime.protocols import Message
+from shared.runtime.protocols import Message, Publisher
 from shared.settings import Settings
 
 
 # FastAPI validates the body after Python's parser, which leaves times as strings: so not strictly.
 class Data(RelationData, strict=False):
-    pass
+    occurred_at: AwareDatetime | None = None
 
 
 class Recorded(RelationRecorded, strict=False):
+    time: AwareDatetime
     data: Data
 
 
@@ -33,15 +34,15 @@ class VoidData(RetractedData, strict=False):
 
 
 class Retracted(RelationRetracted, strict=False):
+    time: AwareDatetime
     data: VoidData
 
 
 Event = Annotated[Recorded | Retracted, Field(discriminator="type")]
 
 
-def create_app(settings: Settings) -> FastAPI:
-    topics = Topics(settings.topic_prefix)
-    publisher = open_publisher(settings)
+def create_app(topics: Topics, publisher: Publisher) -> FastAPI:
+    """The application, which closes ``publisher`` when it ends."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -68,7 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def main() -> None:
     settings = Settings()
-    app = create_app(settings)
+    app = create_app(Topics(settings.topic_prefix), open_publisher(settings))
     uvicorn.run(app, host=settings.host, port=settings.ingest_port, log_level="warning", access_log=False)
 
 

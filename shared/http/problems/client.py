@@ -90,8 +90,8 @@ METHOD_NOT_ALLOWED = ProblemType(
 REQUEST_TIMEOUT = ProblemType(
     "request-timeout",
     408,
-    "The body did not arrive in time",
-    "The sender took too long to send the body. Nothing was accepted.",
+    "The request did not arrive in time",
+    "The sender took too long to send the head or the body. Nothing was accepted.",
     "Send the request again, with fewer events if the connection is slow. Sending an event twice is safe.",
 )
 CONFLICT = ProblemType(
@@ -176,4 +176,11 @@ SHARE_USED_UP = ProblemType(
     "names what. Other tenants are not affected. Nothing was done.",
     "Let some of the requests in progress end, and send this one again after the seconds of the header "
     "`Retry-After`. An operator finds the settings in the page on limits.",
+)
+HEAD_TOO_LARGE = ProblemType(
+    "head-too-large",
+    431,
+    "The head of the request is too large",
+    "The address and the headers have more bytes together than a service takes; `detail` names the limit.",
+    "Send fewer or shorter headers and parameters. A long list belongs into several requests.",
 )

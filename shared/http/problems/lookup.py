@@ -29,6 +29,7 @@ _BY_STATUS: Mapping[int, ProblemType] = {
         client.UNSUPPORTED_MEDIA_TYPE,
         client.INVALID_PARAMETERS,
         client.RATE_LIMITED,
+        client.HEAD_TOO_LARGE,
         server.INTERNAL_ERROR,
         server.NOT_AVAILABLE_HERE,
         server.UNAVAILABLE,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.backup.audit import Kept, check_audit_key, check_kept_key, following, revoked_in
+from services.backup.audit import RESTORED, Kept, check_audit_key, following, revoked_in
 from shared.access.chain import FIRST, Act, Entry, entry_of
 from shared.contracts.errors import ConfigurationError
 
@@ -46,6 +46,26 @@ def test_none_is_taken_beyond_a_gap_a_change_or_a_fork() -> None:
     assert len(following((0, FIRST), keyed, None)) == 3
 
 
+@pytest.mark.parametrize("key", [None, KEY])
+def test_what_came_after_an_earlier_restore_is_taken_although_it_had_lost_entries(key: bytes | None) -> None:
+    """The backup ends at 1. The topic had 3, but never 2; a first restore put its own entry at 4."""
+    entries = chain(3, key)
+    restored = entry_of(
+        Act("acme", "ann", "command", RESTORED, {}, (), {"lost": 2}), NOW, 4, entries[1]["hash"], key
+    )
+    later = entry_of(Act("acme", "ann", "k", "personal.read"), NOW, 5, restored["hash"], key)
+    beyond = {3: entries[3], 4: restored, 5: later}
+    head = (1, entries[1]["hash"])
+    assert following(head, beyond, key) == [restored, later]
+    # The lost one came into the topic after all, too late for the restore.
+    assert following(head, {2: entries[2], **beyond}, key) == [restored, later]
+    # What says nothing of lost entries leaves no gap.
+    jump = entry_of(Act("acme", "ann", "k", "personal.read"), NOW, 4, entries[1]["hash"], key)
+    assert following(head, {4: jump}, key) == []
+    wrong = entry_of(Act("acme", "ann", "command", RESTORED, {}, (), {"lost": 1}), NOW, 4, entries[1]["hash"], key)
+    assert following(head, {4: wrong}, key) == []
+
+
 def test_what_a_chain_ends_with_says_whether_a_key_is_needed() -> None:
     check_audit_key([*chain(2, KEY).values()], KEY)
     check_audit_key([*chain(2).values()], None)
@@ -70,17 +90,17 @@ def test_a_key_that_was_introduced_after_the_backup_is_needed_too() -> None:
         entries[number] = entry_of(act, NOW, number, entries[number - 1]["hash"], KEY)
     head = (1, entries[1]["hash"])
     later = kept(head, entries.values())
-    check_kept_key(later, KEY)
+    later.follow(KEY)
     for beyond in (later, kept(head, [entries[4]]), kept((0, ""), [entries[3]])):
         with pytest.raises(ConfigurationError, match="KITH_AUDIT_KEY"):
-            check_kept_key(beyond, None)
-    check_kept_key(kept(head, [entries[2]]), None)
+            beyond.follow(None)
+    kept(head, [entries[2]]).follow(None)
     # What the backup has itself is not looked at here.
-    check_kept_key(kept((4, entries[4]["hash"]), entries.values()), None)
+    kept((4, entries[4]["hash"]), entries.values()).follow(None)
     # Behind a gap the key was given up, but before it are entries that would be added.
     plain = entry_of(Act("acme", "ann", "k", "personal.read"), NOW, 9, "x", None)
     with pytest.raises(ConfigurationError, match="KITH_AUDIT_KEY"):
-        check_kept_key(kept(head, [*entries.values(), plain]), None)
+        kept(head, [*entries.values(), plain]).follow(None)
 
 
 def test_keys_that_were_revoked_since_are_known_even_beyond_a_lost_entry() -> None:

@@ -118,6 +118,21 @@ def test_the_manifest_comes_back(tmp_path: Path) -> None:
         read_manifest(tmp_path)
 
 
+def test_a_byte_of_the_manifest_that_was_changed_is_noticed(tmp_path: Path) -> None:
+    """A count, a moment or the order of an index would be taken for the truth."""
+    written(tmp_path)
+    text = (tmp_path / MANIFEST).read_text()
+    for old, new in (('"all"', '"alm"'), ("T10:", "T11:"), ("9\n", "8\n"), ('"sha256"', '"sha255"')):
+        (tmp_path / MANIFEST).write_text(text.replace(old, new))
+        with pytest.raises(ConfigurationError, match="damaged"):
+            read_manifest(tmp_path)
+    # Those of earlier versions have no hash.
+    fields = json.loads(text)
+    del fields["sha256"]
+    (tmp_path / MANIFEST).write_text(json.dumps(fields))
+    assert read_manifest(tmp_path).moment == "2026-11-29T10:00:00+00:00"
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"format": 1}', '{"format": 1, "collections": 3, "topics": {}}'])
 def test_a_damaged_manifest_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / MANIFEST).write_text(text)

@@ -6,6 +6,8 @@ from typing import Any, Self
 import pytest
 
 from services.backup import log
+from services.backup.files import TopicEnds
+from shared.contracts.errors import ConfigurationError
 from shared.runtime.protocols import Partition, Record
 from shared.settings import Settings
 
@@ -70,3 +72,21 @@ def test_what_was_read_before_the_backup_is_not_waited_for(monkeypatch: pytest.M
         records={RELATIONS: [*range(12)], CONSUMERS: [*range(7)]},
     )
     assert found == {}
+
+
+def test_a_partition_of_which_nothing_was_read_yet_must_still_begin_where_it_did(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Retention may have removed events that no worker has seen."""
+    id = "relations@1/kith.relations/0"
+    before = {"kith.relations": TopicEnds("a", {"0": [3, 9]})}
+    for first, begins in ((3, True), (5, False)):
+        now = {"kith.relations": TopicEnds("a", {"0": [first, 20]})}
+        monkeypatch.setattr(log, "topic_ends", lambda *_, now=now: now)
+        if begins:
+            log.check_positions([(id, None)], before, Settings())
+        else:
+            with pytest.raises(ConfigurationError, match="continues at 3, but Kafka's log holds 5 to 20"):
+                log.check_positions([(id, None)], before, Settings())
+    # A backup of an earlier version may lack the topic.
+    log.check_positions([(id, None)], {}, Settings())

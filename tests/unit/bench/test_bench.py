@@ -5,6 +5,7 @@ from collections import Counter
 from statistics import median
 
 import pytest
+from fastapi.testclient import TestClient
 from kafka.partitioner import murmur2
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +22,7 @@ from services.bench.latency import READERS, percentile, summary
 from services.bench.load import bodies
 from services.bench.measure import Run
 from services.bench.neighbours import PROBES, row_of
+from services.bench.peers.fastapi_door import create_app
 from services.bench.procfs import parse_stat
 from services.bench.rabbitmq import rabbitmq_ratios
 from services.bench.ratios import TARGETS, Target, ratio, ratios
@@ -28,6 +30,8 @@ from services.bench.topics import PARTITIONS, BenchTopic, ending_consumer
 from shared.contracts.codec import decode
 from shared.contracts.events import RelationRecorded, RelationRetracted, event_key
 from shared.contracts.services import SERVICES
+from shared.contracts.topics import Topics
+from shared.testing.memory import MemoryLog, MemoryPublisher
 from tests.support.builders import MemoryKith
 
 COUNT = 20_000
@@ -358,3 +362,16 @@ def test_a_neighbour_is_held_to_three_times_its_idle_median_and_a_floor() -> Non
 
 def test_every_attack_is_on_a_service_that_the_second_tenant_asks() -> None:
     assert {attack.service for attack in ATTACKS.values()} <= {probe.service for probe in PROBES} <= set(SERVICES)
+
+
+def test_the_peers_door_takes_what_is_sent_to_both() -> None:
+    topics = Topics("bench")
+    log = MemoryLog({topics.name("relations"): 2})
+    door = TestClient(create_app(topics, MemoryPublisher(log)))
+    sent = json.loads(next(bodies(2_000, seed=1, count=1)))
+    # With corrections and retractions, and with a time of its own, which the bench's events do not have.
+    sent[0]["data"]["occurred_at"] = "2026-01-01T00:00:00Z"
+    answer = door.post("/v1/events", json=sent)
+    assert (answer.status_code, answer.json()) == (202, {"accepted": 2_000})
+    kept = [decode(record.value) for records in log.records.values() for record in records if record.value]
+    assert {(event.type, event.id) for event in kept} == {(event["type"], event["id"]) for event in sent}

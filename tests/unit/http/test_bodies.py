@@ -235,11 +235,18 @@ def test_json_of_any_name_is_taken(kind: str) -> None:
     assert "twice" in answer.json()["detail"]
 
 
-def sent(found: Found, app: Any, content: bytes, kind: str) -> httpx.Response:
+def test_a_compressed_body_is_not_taken_for_bad_json() -> None:
+    found = Found("apps", "POST", "/register")
+    app = bare(Access(Anybody(), Anybody()))["apps"]
+    assert sent(found, app, b"\x1f\x8b", "application/json", "gzip").status_code == 415
+    assert "twice" in sent(found, app, TWICE, "application/json", "identity").json()["detail"]
+
+
+def sent(found: Found, app: Any, content: bytes, kind: str, encoding: str = "") -> httpx.Response:
     async def answer() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://kith") as client:
-            headers = {"Authorization": "Bearer x", "Content-Type": kind}
+            headers = {"Authorization": "Bearer x", "Content-Type": kind, "Content-Encoding": encoding}
             path = re.sub(r"\{\w+\}", "x", found.path)
             return await client.request(found.method, path, headers=headers, content=content)
 

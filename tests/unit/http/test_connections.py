@@ -241,6 +241,75 @@ def test_a_body_in_very_many_chunks_is_refused(monkeypatch: pytest.MonkeyPatch) 
     story(tell)
 
 
+#: A body of three bytes, in one chunk.
+CHUNKED = b"3\r\nabc\r\n0\r\n\r\n"
+POST = b"POST /length HTTP/1.1\r\nHost: kith\r\nAuthorization: Bearer kith_a-1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "detail"),
+    [
+        (POST + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n" + CHUNKED, "one of the two"),
+        (POST.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKED, "one of the two"),
+        (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n", "Only Transfer-Encoding: chunked is supported"),
+        (POST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc", "conflicting Content-Length headers"),
+        (POST.replace(b"Host: kith\r\n", b"") + b"\r\n", "Missing mandatory Host: header"),
+        (POST + b"X-Secret : ada@example.com\r\n\r\n", "(RFC 9112): illegal header line"),
+        (POST + b"X-Secret: ada\0\r\n\r\n", "(RFC 9112): illegal header line"),
+        (b"GET /secret\r\n\r\n", "(RFC 9112): illegal request line"),
+        (b"GET /v1/consumers/Jos%E9 HTTP/1.1\r\nHost: x\r\n\r\n", "as in %C3%A9 for é"),
+        (b"GET /v1/consumers?email=Jos%E9 HTTP/1.1\r\nHost: x\r\n\r\n", "as in %C3%A9 for é"),
+    ],
+)
+def test_what_is_not_http_is_refused_with_the_reason_and_no_byte_of_it(request_: bytes, detail: str) -> None:
+    async def tell(server: Server, _: Any) -> None:
+        answer = await (await server.open(request_)).rest()
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        problem = json.loads(answer.partition(b"\r\n\r\n")[2])
+        assert problem["type"] == "/problems/bad-request"
+        assert problem["detail"].endswith(detail)
+
+    story(tell)
+
+
+@pytest.mark.parametrize("pieces", [1, 7])
+@pytest.mark.parametrize(
+    ("size", "status"), [(protocol.MAX_HEAD_BYTES - 200, 200), (protocol.MAX_HEAD_BYTES, 431)]
+)
+def test_whether_a_head_is_too_large_does_not_depend_on_its_pieces(pieces: int, size: int, status: int) -> None:
+    async def tell(server: Server, _: Any) -> None:
+        client = await server.open()
+        request = POST + b"X-Long: " + b"x" * size + b"\r\nContent-Length: 3\r\n\r\nabc"
+        step = len(request) // pieces + 1
+        for start in range(0, len(request), step):
+            client.send(request[start : start + step])
+            await asyncio.sleep(0.01)
+        found, answer = await client.answer()
+        assert found == status
+        assert answer == {"length": 3} or answer["type"] == "/problems/head-too-large"
+
+    story(tell)
+
+
+@pytest.mark.parametrize("target", [b"http://other:8701/length", b"HTTPS://user@kith/length?", b"/length"])
+def test_an_absolute_address_is_as_good_as_its_path(target: bytes) -> None:
+    async def tell(server: Server, _: Any) -> None:
+        request = POST.replace(b"/length", target) + b"Content-Length: 3\r\n\r\nabc"
+        assert await (await server.open(request)).answer() == (200, {"length": 3})
+
+    story(tell)
+
+
+def test_empty_lines_between_requests_are_ignored() -> None:
+    async def tell(server: Server, _: Any) -> None:
+        client = await server.open((POST + b"Content-Length: 3\r\n\r\nabc\r\n\r\n") * 2)
+        assert [await client.answer() for _ in range(2)] == [(200, {"length": 3})] * 2
+        client.send(b"\r\n" + POST + b"Content-Length: 3\r\n\r\nabc")
+        assert await client.answer() == (200, {"length": 3})
+
+    story(tell)
+
+
 @pytest.mark.parametrize("path", ["/stream", "/large"])
 def test_an_answer_that_its_client_does_not_take_ends(path: str) -> None:
     async def tell(server: Server, seen: dict[str, Any]) -> None:
@@ -329,9 +398,12 @@ def test_a_proxy_has_connections_of_many_clients() -> None:
 
 def test_garbage_is_refused_and_closed() -> None:
     async def tell(server: Server, _: Any) -> None:
-        for sent in (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"X: " + b"y" * 70_000):
+        for sent, status in (
+            (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"400 Bad Request"),
+            (b"GET / HTTP/1.1\r\n" + b"X: " + b"y" * 70_000, b"431 Request Header Fields Too Large"),
+        ):
             answer = await (await server.open(sent)).rest()
-            assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+            assert answer.startswith(b"HTTP/1.1 " + status + b"\r\n")
             assert b"application/problem+json" in answer
 
     story(tell)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from services.importer.as_of import modified
+from services.importer.as_of import modified, moments
 from services.importer.mapping import MappingError, load
-from tests.support.importer import Recorder, imported, rejected, visits, write_mapping
+from tests.support.importer import CLOCK, Recorder, imported, rejected, visits, write_mapping
 
 MONDAY, TUESDAY = 1_772_445_600, 1_772_532_000  # 2026-03-02 and 03, 10:00 UTC
 
@@ -265,6 +265,17 @@ def test_where_the_moment_comes_from(tmp_path: Path, options: str, given: dateti
 def test_a_moment_has_an_offset(tmp_path: Path, moment: str) -> None:
     with pytest.raises(MappingError, match="as_of"):
         load(write_mapping(tmp_path, CONTACTS.format(options=f"as_of = {moment}")))
+
+
+def test_what_a_database_has_not_moved_into_its_file_counts_through_a_link_as_well(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "contacts.db").symlink_to(tmp_path / "real" / "contacts.db")
+    made(tmp_path / "real" / "contacts.db", "", MONDAY)
+    made(tmp_path / "real" / "contacts.db-wal", "x", MONDAY + 3_600)
+    mapping = load(write_mapping(tmp_path, CONTACTS.format(options='table = "t"').replace(".csv", ".db")))
+    now = datetime(2027, 1, 1, tzinfo=UTC)
+    (moment,) = moments(mapping, tmp_path / "mapping.toml", None, now, CLOCK.most_ahead).values()
+    assert (moment.time.timestamp(), moment.origin) == (MONDAY + 3_600, "modification time of contacts.db-wal")
 
 
 def test_a_moment_in_the_future_is_refused(tmp_path: Path) -> None:

@@ -286,6 +286,58 @@ def test_what_an_update_left_as_it_was_names_nobody_else(tmp_path: Path) -> None
     assert (events, [one["field"] for one in bad]) == ([], ["data.consumer_id"])
 
 
+def with_schema(row: dict[str, Any], **types: dict[str, Any]) -> bytes:
+    columns = [{"field": name, **types.get(name, {})} for name in row]
+    schema = {"fields": [{"field": "after", "fields": columns}]}
+    return json.dumps({"schema": schema, "payload": json.loads(envelope("c", 5, 7, after=row))}).encode()
+
+
+@pytest.mark.parametrize(
+    ("written", "type", "found"),
+    [
+        ("2026-03-02T10:00:00Z", "IsoTimestamp", "2026-03-02T09:00:00Z"),
+        ("2026-03-02T10:00:00.123456Z", "IsoTimestamp", "2026-03-02T09:00:00.123456Z"),
+        ("2026-03-02Z", "IsoDate", "2026-03-02T00:00:00Z"),
+        ("2026-03-02T10:00:00Z", "ZonedTimestamp", "2026-03-02T10:00:00Z"),
+    ],
+)
+def test_times_that_debezium_writes_as_text_have_no_offset_where_their_columns_have_none(
+    tmp_path: Path, written: str, type: str, found: str
+) -> None:
+    """With time.precision.mode=isostring, Debezium appends Z to a timestamp of any clock."""
+    value = with_schema({**ROW, "ordered_at": written}, ordered_at={"name": f"io.debezium.time.{type}"})
+    mapping = write_mapping(tmp_path, MAPPING.read_text().replace('"UTC"', '"Europe/Berlin"'))
+    events, bad = translated(mapping, value)
+    assert ([one["data"]["occurred_at"] for one in events], bad) == ([found], [])
+
+
+@pytest.mark.parametrize(
+    ("value", "type"),
+    [
+        ("ME8=", {"name": "org.apache.kafka.connect.data.Decimal", "parameters": {"scale": "0"}}),
+        ({"scale": 0, "value": "ME8="}, {"name": "io.debezium.data.VariableScaleDecimal"}),
+    ],
+)
+def test_a_number_without_decimals_is_an_id(tmp_path: Path, value: Any, type: dict[str, Any]) -> None:
+    """Databases that came from Oracle have numeric(20) for their keys."""
+    mapping = write_mapping(tmp_path, MAPPING.read_text())
+    events, bad = translated(mapping, with_schema({**ROW, "id": value}, id=type))
+    assert ([one["data"]["relation_id"] for one in events], bad) == (["12367"], [])
+
+
+def test_a_column_that_a_row_does_not_have_removes_nothing_and_is_said(tmp_path: Path) -> None:
+    """As after ALTER TABLE … RENAME COLUMN."""
+    after = {name: value for name, value in CUSTOMER.items() if name != "name"} | {"full_name": "n", "email": None}
+    row = {name: value for name, value in ROW.items() if name != "total"}
+    translate = Translator(load(write_mapping(tmp_path, MAPPING.read_text())))
+    changes = [envelope("u", 5, 7, after=after, table="customers"), envelope("c", 5, 8, after=row)]
+    captured(of(*changes), recorder := Recorder(), tmp_path / "r.jsonl", translate=translate)
+    customer, order = recorder.events()
+    assert customer["data"]["personal"] == {"email": None}
+    assert "amount" not in order["data"]
+    assert translate.notes.lacking == {"public.customers.name": 1, "public.orders.total": 1}
+
+
 ODD = st.recursive(
     st.none()
     | st.booleans()
@@ -298,6 +350,7 @@ ODD = st.recursive(
     max_leaves=5,
 )
 TYPES = ["io.debezium.time.Date", "io.debezium.time.Timestamp", "io.debezium.time.NanoTimestamp"]
+TYPES += ["io.debezium.time.IsoTimestamp", "io.debezium.time.IsoDate"]
 TYPES += ["org.apache.kafka.connect.data.Decimal", "io.debezium.data.VariableScaleDecimal"]
 
 

@@ -288,6 +288,33 @@ def test_when_a_profile_was_changed_is_its_version(tmp_path: Path) -> None:
     assert document["source"][0]["changed"] == {"column": "updated_at", "format": "%d.%m.%Y"}
 
 
+def test_a_first_line_that_is_a_row_is_no_header(tmp_path: Path) -> None:
+    for text in ("1,2025-03-02,c,p,12.50\n2,2025-03-03,c,p,1.00\n", "a@x.example,Ada,b\nb@x.example,Bob,b\n"):
+        (tmp_path / "rows.toml").unlink(missing_ok=True)
+        document, mapping = written(tmp_path, "rows.csv", text.encode())
+        (source,) = document["source"]
+        assert (source["header"], source["columns"][0]) == (False, "column_1")
+        assert imported(mapping, as_of=None).accepted == 2
+    document, _ = written(tmp_path, "years.csv", b"id,2024,2025\n1,2,3\n")
+    assert "header" not in document["source"][0]
+
+
+@pytest.mark.parametrize("name", ["Total (CHF)", "total_chf", "Betrag CHF", "Price [CHF]"])
+def test_a_currency_may_be_part_of_a_column_s_name(tmp_path: Path, name: str) -> None:
+    _, mapping = written(tmp_path, "o.csv", f"id,date,customer,shop,{name}\n1,2025-03-02,c,p,12.50\n".encode())
+    assert [(one["amount"], one["currency"]) for one in data(mapping)] == [(1250, "CHF")]
+    document, _ = written(tmp_path, "w.csv", b"id,date,customer,shop,retry\n1,2025-03-02,c,p,12\n")
+    assert "amount" not in document["source"][0]["fields"]
+
+
+def test_a_column_of_times_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    document, mapping = written(tmp_path, "o.csv", b"id,date,customer,shop\n1,46083,c,p\n")
+    assert isinstance(document["source"][0]["time"], datetime)
+    assert '# ? "date" has times in no known form' in mapping.read_text(encoding="utf-8")
+    document, _ = written(tmp_path, "none.csv", b"id,date,customer,shop\n")
+    assert document["source"][0]["time"] == "date"
+
+
 def test_a_mark_in_the_name_of_a_file(tmp_path: Path) -> None:
     """Where no column names the provider, the file's name does."""
     _, mapping = written(tmp_path, 'a"b.csv', b"date,customer,total\n2025-03-02,c,5.00\n")
@@ -311,6 +338,7 @@ def test_the_command(tmp_path: Path) -> None:
     [
         ("v.csv", b"", "has no header line"),
         ("v.pdf", b"x", 'the ending ".pdf" is unknown'),
+        ("v.json", b"[]", r'the ending ".json" is unknown \(rows are objects of one line each, .jsonl\)'),
         ("v.jsonl", b"no\n", "nothing could be read from it"),
         ("v.sqlite", b"", "has no tables"),
         ("v.xlsx", b"x", "is not a workbook"),

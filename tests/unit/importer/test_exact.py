@@ -135,6 +135,22 @@ def test_what_has_no_one_meaning_is_no_json(line: str) -> None:
         ("#NV", "is #NV, which"),
         ("#DIV/0!", "is #DIV/0!, which"),
         ("########", "is ####, which"),
+        *(
+            (word, "is what stands for a missing value")
+            for word in (
+                "NULL",
+                "nan",
+                "None",
+                "undefined",
+                "N/A",
+                "\\N",
+                "(null)",
+                "[object Object]",
+                "-",
+                "???",
+                "--",
+            )
+        ),
     ],
 )
 def test_what_a_spreadsheet_has_spoilt_is_no_id(tmp_path: Path, cell: str, detail: str) -> None:
@@ -146,18 +162,39 @@ def test_what_a_spreadsheet_has_spoilt_is_no_id(tmp_path: Path, cell: str, detai
     assert detail in bad["detail"]
 
 
-@pytest.mark.parametrize("cell", ["491701", "0049170", "12E4", "E10", "1.2.3", "a1E+5", "#17", "1e5"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "491701",
+        "0049170",
+        "12E4",
+        "E10",
+        "1.2.3",
+        "a1E+5",
+        "#17",
+        "1e5",
+        "nano",
+        "Nul",
+        "NA",
+        "0",
+        "-1",
+        "😀",
+        "…",
+    ],
+)
 def test_what_only_looks_a_little_like_it_is_one(tmp_path: Path, cell: str) -> None:
-    (tmp_path / "v.csv").write_text(f"who,where\n{cell},p\n")
+    (tmp_path / "v.csv").write_text(f"who,where\n{cell},p\n", encoding="utf-8")
     imported(visits(tmp_path, "v.csv"), recorder := Recorder())
     assert recorder.events()[0]["data"]["consumer_id"] == cell
 
 
 def test_a_mapping_may_say_that_it_is_text(tmp_path: Path) -> None:
-    (tmp_path / "v.csv").write_text("who,where\n1234.0,p\n4.9E+11,p\n")
+    (tmp_path / "v.csv").write_text("who,where\n1234.0,p\n4.9E+11,p\nNULL,p\n")
     mapping = visits(tmp_path, "v.csv")
     mapping.write_text(mapping.read_text().replace('"who"', '{ column = "who", type = "text" }'))
-    assert imported(mapping).accepted == 2
+    assert imported(mapping).accepted == 3
+    mapping.write_text(mapping.read_text().replace('"where"', '{ const = "-" }'))
+    assert imported(mapping).accepted == 3, "the mapping's own word is what it means"
 
 
 def test_a_telephone_number_that_lost_digits_is_refused(tmp_path: Path) -> None:

@@ -138,6 +138,45 @@ def test_rows_in_another_encoding_are_rejected_with_likely_ones(tmp_path: Path) 
     ]
 
 
+@pytest.mark.parametrize(
+    ("encoding", "row", "likely"),
+    [
+        ("latin-1", "O\u2019Brien,p", "cp1252"),
+        ("iso8859-15", "a,5 \u20ac \u2013 p", "cp1252"),
+        ("iso8859-2", "\u0160koda,p", "cp1252"),
+    ],
+)
+@pytest.mark.parametrize("name", ["v.csv", "v.jsonl"])
+def test_signs_of_windows_are_no_controls_of_iso_8859(
+    tmp_path: Path, encoding: str, row: str, likely: str, name: str
+) -> None:
+    who, where = row.split(",")
+    rows = (
+        [f"{who},{where}", "c,p"]
+        if name == "v.csv"
+        else [f'{{"who": "{who}", "where": "{where}"}}', '{"who": "c", "where": "p"}']
+    )
+    text = "\n".join([*(["who,where"] if name == "v.csv" else []), *rows, ""])
+    (tmp_path / name).write_bytes(text.encode("cp1250" if encoding == "iso8859-2" else "cp1252"))
+    mapping = visits(tmp_path, name, f'encoding = "{encoding}"')
+    assert pairs(mapping) == [("c", "p")]
+    (bad,) = rejected(mapping)
+    assert bad["reason"] == "encoding"
+    assert f"likely ones are {likely}" in bad["detail"]
+
+
+def test_what_a_program_could_not_read_is_part_of_no_id_and_noted_elsewhere(tmp_path: Path) -> None:
+    text = "who,where,note\nM\ufffdller,p,x\nc,p,M\ufffdller\nd,p,y\n"
+    (tmp_path / "v.csv").write_text(text, encoding="utf-8")
+    mapping = visits(tmp_path, "v.csv", fields='text = "note"')
+    report = imported(mapping)
+    assert (report.accepted, [one["field"] for one in rejected(mapping)]) == (2, ["data.consumer_id"])
+    assert "contains U+FFFD" in rejected(mapping)[0]["detail"]
+    assert [note[:51] for note in report.sources[0].notes if "note" in note] == [
+        '1 values of column "note" contain U+FFFD: what wrot'
+    ]
+
+
 def test_a_row_far_down_that_is_utf_8_is_not_read_as_something_else(tmp_path: Path) -> None:
     content = b"who,where\n" + b"c,p\n" * 30_000 + "José,p\n".encode()
     (tmp_path / "v.csv").write_bytes(content)
@@ -222,7 +261,7 @@ def test_a_workbook(tmp_path: Path) -> None:
         (2, None, "data.consumer_id", "is required"),
         (4, "#DIV/0!", "data.amount", "holds #DIV/0!, the error of a formula"),
         (4, 12.345, "data.amount", "is not a whole number"),
-        (1, 46083, "time", "is not an ISO 8601 time"),
+        (1, 46083, "time", "is a number: where it counts days"),
         (1, time(10, 30), "time", "holds a time of day without a day"),
         (1, "2.3.2025", "time", "is not an ISO 8601 time"),
     ],
@@ -318,14 +357,74 @@ def test_a_row_that_is_wider_than_the_header_is_rejected(tmp_path: Path) -> None
     ("content", "message"),
     [
         (b"\xd0\xcf\x11\xe0 an old one", "is protected by a password, or in the format of Excel before 2007"),
-        (b"no,day\n1,2\n", "is not a workbook that can be read"),
-        (b"", "is not a workbook that can be read"),
+        (b"no,day\n1,2\n", "is not a workbook, whatever its name says: set format"),
+        (b"<html><table>", "is not a workbook, whatever its name says: set format"),
+        (b"", "is not a workbook, whatever its name says"),
+        (b"PK, but no archive", "is not a workbook that can be read"),
     ],
 )
 def test_what_is_no_workbook(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "orders.xlsx").write_bytes(content)
     with pytest.raises(MappingError, match=message):
         imported(write_mapping(tmp_path, ORDERS.format(options="")))
+
+
+def test_a_strict_workbook_says_how_to_save_it(tmp_path: Path) -> None:
+    mapping = orders(tmp_path, [[1, date(2025, 3, 2), "c", "p", 5, None]])
+    path = tmp_path / "orders.xlsx"
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part.replace(b"schemas.openxmlformats.org", b"purl.oclc.org/ooxml"))
+    with pytest.raises(MappingError, match="Strict Open XML Spreadsheet, save it as Excel Workbook"):
+        imported(mapping)
+
+
+def test_rows_out_of_their_order_are_refused_because_some_would_be_left_out(tmp_path: Path) -> None:
+    mapping = orders(tmp_path, [[n, date(2025, 3, 2), "c", "p", 5, None] for n in (1, 2)])
+    path = tmp_path / "orders.xlsx"
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, re.sub(rb'(<row r="2".*?</row>)(<row r="3".*?</row>)', rb"\2\1", part))
+    with pytest.raises(MappingError, match="has row 2 behind row 3: open it in Excel and save it"):
+        imported(mapping)
+
+
+def test_control_characters_that_workbooks_write_by_their_number_are_those(tmp_path: Path) -> None:
+    """So Excel writes the line breaks of Windows."""
+    mapping = orders(tmp_path, [["o_x1234_red", date(2025, 3, 2), "c", "p", 5, "one_x000D_\ntwo_x000d_"]])
+    imported(mapping, recorder := Recorder())
+    (event,) = recorder.events()
+    assert (event["data"]["relation_id"], event["data"]["traits"]["note"]) == ("o_x1234_red", "one\r\ntwo")
+
+
+def test_the_header_once_more_is_no_row(tmp_path: Path) -> None:
+    """As where files were joined, or a sheet repeats its header on each page."""
+    (tmp_path / "v.csv").write_bytes(b"\xef\xbb\xbfwho,where,\na,p,\nwho,where,\n\xef\xbb\xbfwho,where,\nwho,p,\n")
+    mapping = visits(tmp_path, "v.csv")
+    assert pairs(mapping) == [("a", "p"), ("who", "p")]
+    assert [(one["number"], one["detail"]) for one in rejected(mapping)] == [
+        (3, "is the header, and no row of its own"),
+        (4, "is the header, and no row of its own"),
+    ]
+    # Where the mapping names the columns, the file's own header still is none of its rows.
+    assert pairs(visits(tmp_path, "v.csv", 'columns = ["where", "who", "more"]')) == [("p", "a"), ("p", "who")]
+    # And where it says that there is none.
+    mapping = visits(tmp_path, "v.csv", 'header = false\ncolumns = ["who", "where", "more"]')
+    (tmp_path / "v.csv").write_text("who,where,more\na,p,\n")
+    assert (pairs(mapping), len(rejected(mapping))) == ([("a", "p")], 1)
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for row in (["who", "where"], ["a", "p"], ["who", "where"], ["where", "who"]):
+        sheet.append(row)
+    book.save(tmp_path / "v.xlsx")
+    mapping = visits(tmp_path, "v.xlsx")
+    assert pairs(mapping) == [("a", "p"), ("where", "who")]
+    assert [one["number"] for one in rejected(mapping)] == [3]
 
 
 def test_a_cut_workbook_is_an_error(tmp_path: Path) -> None:

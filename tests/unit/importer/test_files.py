@@ -7,12 +7,15 @@ import random
 import shutil
 import sqlite3
 import stat
+from collections.abc import Sequence
+from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from services.importer.mapping import MappingError
+from shared.runtime.protocols import Message
 from tests.support.importer import Recorder, imported, rejected, rejects_of, visits, write_mapping
 from tests.support.paths import DATA
 
@@ -232,6 +235,16 @@ def test_a_path_may_name_an_environment_variable(tmp_path: Path, monkeypatch: py
         ("v.csv.gz", b"who,where\nc,p\n", "", "v.csv.gz: cannot be read"),
         ("v.db", b"this is no database " * 100, 'table = "t"', "v.db: cannot be read: file is not a database"),
         ("v.db", b"", 'table = "t"', "v.db: cannot be read: no such table: t"),
+        ("v*.csv", None, "", r"there is no such file \(a path is one file: \* and \? stand for themselves"),
+        ("v.csv", gzip.compress(b"who,where\n"), "", "is not text, but packed by gzip"),
+        ("v.csv", b"PK\x03\x04" + bytes(80), "", "is not text, but a workbook"),
+        ("v.jsonl", b"PAR1\x15\x04", "", "is not text, but Parquet: write its rows as CSV or JSON lines"),
+        ("v.csv", b"SQLite format 3\0" + bytes(80), "", "is not text, but a database"),
+        ("v.jsonl", b'[{"who": "c", "where": "p"}]', "", r"one line each: jq -c '\.\[\]' makes such lines"),
+        ("v.jsonl", b'\xef\xbb\xbf [\r\n {"who": "c"}\r\n]', "", r"jq -c '\.\[\]' makes"),
+        ("v.jsonl", b'{\n "who": "c",\n "where": "p"\n}\n', "", r"jq -c '\.' makes such lines"),
+        ("v.csv", b"Who,where\n", "", 'has no column "who", but "Who", which differs in case'),
+        ("v.csv", "\u200bwho,where\n".encode(), "", r'has no column "who", but "\\u200bwho", which differs'),
     ],
 )
 def test_files_that_are_not_as_the_mapping_says(
@@ -243,6 +256,36 @@ def test_files_that_are_not_as_the_mapping_says(
     with pytest.raises(MappingError, match=message):
         imported(visits(tmp_path, file, options), recorder)
     assert recorder.messages == []
+
+
+@pytest.mark.parametrize("format", ["csv", "jsonl", "xlsx", "sqlite"])
+def test_a_pipe_and_a_folder_are_no_files(tmp_path: Path, format: str) -> None:
+    """A pipe without a writer would be waited for, and one with a writer could be read once only."""
+    os.mkfifo(tmp_path / "pipe")
+    options = f'format = "{format}"' + ('\ntable = "t"' if format == "sqlite" else "")
+    with pytest.raises(MappingError, match="pipe: is no file, and a pipe cannot be read twice"):
+        imported(visits(tmp_path, "pipe", options))
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(MappingError, match="folder: is a folder: name a file in it"):
+        imported(visits(tmp_path, "folder", options))
+
+
+@pytest.mark.parametrize("change", ["append", "replace"])
+def test_a_file_that_changes_while_it_is_read_is_said(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "v.csv"
+    path.write_text("who,where\n" + "c,p\n" * 600)
+
+    class Writer(Recorder):
+        def send(self, messages: Sequence[Message]) -> Future[None]:
+            if not self.messages:
+                target = path if change == "append" else tmp_path / "new"
+                with target.open("a") as file:
+                    file.write("who,where\nd,p\n")
+                target.replace(path)
+            return super().send(messages)
+
+    (counts,) = imported(visits(tmp_path, "v.csv"), Writer()).sources
+    assert [note for note in counts.notes if "has changed while it was read" in note]
 
 
 def test_a_later_source_is_checked_before_an_earlier_one_is_published(tmp_path: Path) -> None:

@@ -105,6 +105,47 @@ def test_what_is_no_file_is_written_into_and_stays(tmp_path: Path) -> None:
     assert path.is_char_device()
 
 
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    path = tmp_path / "link.jsonl"
+    path.symlink_to(tmp_path / "elsewhere" / "rejects.jsonl")
+    with Rejects(path) as rejects:
+        rejects.add("v", Row(7, {}), BAD)
+    assert path.is_symlink()
+    assert written(tmp_path / "elsewhere" / "rejects.jsonl") == [7]
+
+
+@pytest.mark.parametrize("name", ["/dev/fd/{}", "/proc/self/fd/{}"])
+def test_an_open_file_is_written_into_where_it_stands(tmp_path: Path, name: str) -> None:
+    """So that `--rejects /dev/stdout > file` neither replaces the file nor writes over the summary."""
+    with (tmp_path / "out").open("wb") as out:
+        out.write(b"before\n")
+        out.flush()
+        with Rejects(Path(name.format(out.fileno()))) as rejects:
+            rejects.add("v", Row(7, {}), BAD)
+        with Rejects(Path(name.format(out.fileno()))):
+            pass
+        out.write(b"behind\n")
+    lines = (tmp_path / "out").read_bytes().splitlines()
+    assert (lines[0], json.loads(lines[1])["number"], lines[2]) == (b"before", 7, b"behind")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("no/rejects.jsonl", "No such file or directory"),
+        ("file/rejects.jsonl", "Not a directory"),
+        (f"{'x' * 300}.jsonl", "File name too long"),
+        ("circle", "its links lead nowhere"),
+    ],
+)
+def test_a_place_where_nothing_can_be_written_is_refused_at_once(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    with pytest.raises(ConfigurationError, match=said), Rejects(tmp_path / name):
+        raise AssertionError("not begun")
+
+
 def test_a_folder_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="is a folder"), Rejects(tmp_path):
         raise AssertionError("not begun")

@@ -41,6 +41,7 @@ ZONES = ["UTC", "Europe/Berlin", "America/Los_Angeles", "Pacific/Kiritimati", "P
         ("1.7E+09", "unix"),
         ("1772445600", "unix_ms"),
         ("1/2/26", "%d.%m.%y"),
+        *((days, form) for days in ("46083", "46083.4166", "25569") for form in (None, *UNIX)),
         ("2026-03-02T10:00", "%Y-%m-%d"),
     ],
 )

@@ -180,7 +180,7 @@ def test_times(text: Any, form: str | None, zone: str | None, expected: str) -> 
 @pytest.mark.parametrize(
     ("text", "form", "message"),
     [
-        ("2024-03-01 10:00", None, "has no UTC offset, and the mapping has no timezone"),
+        ("2024-03-01 10:00", None, r"has no UTC offset, like Z or \+01:00, and no timezone is stated"),
         ("yesterday", None, "is not an ISO 8601 time"),
         ("31/31/2024", "%d/%m/%Y", "is not a time like %d/%m/%Y"),
         ("1e90", "unix", "outside of the years"),

@@ -1,6 +1,7 @@
 """Decompressing a body within its limits. Those of reading it are of all services (tests/unit/http)."""
 
 import gzip
+import random
 
 import pytest
 from hypothesis import given
@@ -62,3 +63,18 @@ def test_bad_gzip_is_refused(packed: bytes, status: int) -> None:
     with pytest.raises(Refused) as refused:
         inflate(packed)
     assert refused.value.status == status
+
+
+@pytest.mark.parametrize(
+    ("packed", "detail"),
+    [
+        (b"plain", "is not gzip"),
+        (b"\x1f", "is truncated"),
+        (gzip.compress(b"x") + b"plain", "is followed by other bytes"),
+        (gzip.compress(b"x")[:-8] + bytes(8), "is damaged"),
+        (gzip.compress(random.Random(1).randbytes(50_000))[:40_000] + bytes(50_000), "is damaged"),
+    ],
+)
+def test_what_is_wrong_with_gzip_is_said(packed: bytes, detail: str) -> None:
+    with pytest.raises(Refused, match=detail):
+        inflate(packed)

@@ -251,6 +251,50 @@ def test_what_is_no_base64_of_json_is_rejected_alike_in_kafka(data: object, reas
     assert (refused.value.reason, refused.value.field) == (bad.reason, bad.field)
 
 
+@pytest.mark.parametrize("content_type", [STRUCTURED, PLAIN])
+@pytest.mark.parametrize("tenant", ["default", "acme"])
+def test_an_attribute_that_is_null_is_not_stated(content_type: str, tenant: str) -> None:
+    # As CloudEvents' JSON format has it.
+    unset = '"tenant": null, "dataversion": null, "subject": null, "sequence": null, "x": null, '
+    if content_type == PLAIN:
+        unset += '"specversion": null, "source": null, '
+    stated = fields(specversion=None, source=None) if content_type == PLAIN else fields()
+    raw = ("{" + unset + json.dumps(stated)[1:]).encode()
+    verdicts = judge(raw, content_type, kith_tenant=tenant)
+    (event,) = accepted(verdicts)
+    assert (event.tenant, event.dataversion, event.subject) == (tenant, 1, None)
+    [verdict] = verdicts
+    assert isinstance(verdict, Accepted)
+    # An older worker reads it, too.
+    assert json.loads(verdict.message.value).get("tenant", "default") == tenant
+
+
+def test_null_in_kafka_is_not_stated_either_and_hides_no_second_member() -> None:
+    raw = json.dumps(fields(x=[None]))[:-1]
+    assert codec.decode(f'{raw}, "tenant": null}}'.encode()).tenant == "default"
+    for twice in ('"tenant": null, "tenant": "acme"', '"tenant": "acme", "tenant": null'):
+        with pytest.raises(InvalidEvent, match="duplicate_member"):
+            codec.decode(f"{raw}, {twice}}}".encode())
+        assert rejected(judge(f"{raw}, {twice}}}".encode())).reason == "duplicate_member"
+    for name in ("specversion", "source"):
+        with pytest.raises(InvalidEvent) as refused:
+            codec.decode(json.dumps(fields() | {name: None}).encode())
+        assert (refused.value.field, refused.value.detail) == (name, "is required")
+
+
+def test_a_body_in_another_encoding_is_called_so() -> None:
+    event = fields(data={**fields()["data"], "text": "café"})
+    for raw in (json.dumps(event, ensure_ascii=False).encode("latin-1"), json.dumps(event).encode("utf-16")):
+        bad = rejected(judge(raw))
+        assert (bad.reason, bad.detail) == ("not_json", "is not UTF-8")
+
+
+def test_a_byte_order_mark_takes_no_defaults_away() -> None:
+    plain = json.dumps(fields(specversion=None, source=None)).encode()
+    for body in (BOM + plain, b"[" + BOM + plain + b"]"):
+        assert accepted(judge(body))
+
+
 def test_an_event_has_data_or_data_in_base64_not_both() -> None:
     for extra in ({}, {"x": 1}, {"x": {"y": 1}}):
         bad = rejected(judge(fields(data_base64=BASE64_DATA, **extra)))
@@ -296,6 +340,14 @@ def test_another_charset_is_named_with_the_only_one() -> None:
     with pytest.raises(Refused) as refused:
         judge(fields(), 'application/json; charset="Latin-1"')
     assert refused.value.detail == "the charset latin-1 is not accepted: JSON is UTF-8"
+
+
+def test_a_content_type_that_is_no_name_is_not_quoted() -> None:
+    for header in ("text/" + "x" * 100, "application/json é", 'application/json; charset="ada lovelace"'):
+        with pytest.raises(Refused) as refused:
+            judge(fields(), header)
+        assert "is not accepted" in refused.value.detail
+        assert not any(part in refused.value.detail for part in ("xxx", "é", "ada"))
 
 
 def test_plain_json_may_leave_out_specversion_and_source() -> None:

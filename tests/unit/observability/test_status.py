@@ -90,6 +90,7 @@ def test_the_json_has_no_more_and_no_less() -> None:
         "incomplete",
         "lost_keys",
         "lost_tenant_keys",
+        "restoring",
         "not_in_nfc",
     }
 
