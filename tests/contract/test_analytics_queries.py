@@ -332,7 +332,7 @@ def test_no_query_reads_more_than_its_part_of_the_collection(
 
 def test_over_http(market: AnalyticsQueries) -> None:
     app = create_app(market, list, access=OPEN)
-    page = get(app, "/v1/aggregates", {"by": "provider", "key": "p2", "from": "2026-11-21", "to": ""}).json()
+    page = get(app, "/v1/aggregates", {"by": "provider", "key": "p2", "from": "2026-11-21"}).json()
     assert page == {
         "items": [
             {
