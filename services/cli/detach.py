@@ -39,6 +39,7 @@ def up_detached(options: Options, json_line: bool) -> int:
             while not select.select([child.stdout], [], [], 0.2)[0]:
                 shown = told(log, shown)
             line = child.stdout.readline()
+            child.stdout.close()
         except KeyboardInterrupt:
             to_stderr("Stopping what was started …")
             child.terminate()
@@ -66,7 +67,7 @@ def _arguments(options: Options) -> Sequence[str]:
 
 
 def told(log: Path, shown: int) -> int:
-    """Show the whole lines of the log from this position on, up to the reason of a failure, and return the next."""
+    """Show the whole lines of the log from this position on, up to the reason of a failure; return the next."""
     for line in log.read_bytes()[shown:].splitlines(keepends=True):
         if not line.endswith(b"\n") or line.startswith((b"kith: ", b"Traceback")):
             break
