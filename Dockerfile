@@ -11,6 +11,8 @@ RUN apt-get update -qq \
 COPY deploy/gateway/nginx.conf deploy/gateway/problems.conf deploy/gateway/start.sh /etc/nginx/
 USER www-data
 EXPOSE 8701 8702 8703 8704 8705 8706 8707 8708 8709 8710 8711
+# Requests under way are answered before it ends; SIGTERM would cut them off.
+STOPSIGNAL SIGQUIT
 CMD ["sh", "/etc/nginx/start.sh", "-g", "daemon off;"]
 
 

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Makes what deploy/compose.production.yml takes as secrets, in deploy/secrets or a folder that is named:
 #   sh deploy/secrets.sh [FOLDER]
-# A certificate for Kafka and MongoDB under an authority of its own, a password for each user, and the master key. What
-# exists stays. Needs openssl 1.1.1 or newer. As root it gives each file to the user of the container that reads it.
+# A certificate for Kafka and MongoDB under an authority of its own, a password for each user, the master key, and the
+# key of the audit, which is used where KITH_AUDIT_KEY_FILE names it. What exists stays. Needs openssl 1.1.1 or newer.
+# As root it gives each file to the user of the container that reads it.
 set -eu
 cd "$(dirname "$0")"
 folder=${1:-secrets}
@@ -46,6 +47,7 @@ for server in kafka mongo; do
 done
 random mongo.keyfile -base64 384
 random master.key -base64 32
+random audit.key -base64 32
 for user in $users; do
   # Hexadecimal, so that it needs no escape in an address.
   random $user.password -hex 32
@@ -66,6 +68,7 @@ for empty in rabbitmq.amqp cassandra.cassandra postgres.postgres; do
   owned $kith $empty
 done
 owned $kith master.key
+owned $kith audit.key
 owned $kafka kafka.pem
 owned $kafka kafka.properties
 owned $mongo mongo.pem
@@ -73,4 +76,4 @@ owned $mongo mongo.keyfile
 # The image of MongoDB makes its first user with it; the job that makes the others reads admin.password.
 [ -e mongo-admin.password ] || cp admin.password mongo-admin.password
 owned $mongo mongo-admin.password
-echo "$(pwd): keep ca.key and master.key as long as the data, and a copy of master.key elsewhere"
+echo "$(pwd): keep ca.key, master.key and audit.key as long as the data, and a copy of the two keys elsewhere"

@@ -41,12 +41,19 @@ def run(settings: Settings) -> None:
         if settings.reads == "cassandra":
             lists = RelationshipLists(service.closing(CassandraTables(parse(cassandra_of(settings))))).page
         gate = service.erasure_gate()
+
+        def check() -> None:
+            gate.check()
+            if vault is not None and settings.keys_topic == "on":
+                # The first key is in the topic before the mark of any erasure. A lost database is noticed.
+                vault.check()
+
         worker = service.worker(
             projection,
             COLLECTIONS,
             beside=VAULT,
             wrap=lambda store: with_keys(store, vault),
-            check=gate.check,
+            check=check,
             observers=[OwnWrites(cache), *findings],
         )
         service.background(Invalidation(settings, cache))

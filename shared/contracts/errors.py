@@ -25,6 +25,11 @@ class WrongMasterKey(Unavailable):
     to add it. Work is retried all the same, because a file of master keys is read again when it changes."""
 
 
+class KeysNotRestored(Unavailable):
+    """The topic of wrapped keys has keys, and the database none: it is new, or was lost. Waiting does not help: an
+    operator has to restore it, because new keys would replace those in the topic."""
+
+
 class NotPrepared(Unavailable):
     """A database lacks the tables that a request reads. The message is for whoever asked, and says which command
     makes them."""

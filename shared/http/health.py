@@ -1,6 +1,9 @@
 """``/health/live`` and ``/health/ready`` of every service."""
 
 import asyncio
+import logging
+import re
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,13 +14,39 @@ from shared.http.problems.server import NOT_READY
 from shared.http.scopes import public
 from shared.http.server import problem, problems
 
+_log = logging.getLogger(__name__)
+#: A service that is not ready logs another reason this long after the last one.
+_PAUSE_SECONDS = 30.0
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+
+
+class ReadinessLog:
+    """Logs when a service gets ready, when it stops to be, and why, in one line each. A reason in which only
+    numbers differ is no other one."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: str | None = None
+        self._at = 0.0
+
+    def note(self, reasons: Sequence[str]) -> None:
+        text = "; ".join(reasons)
+        known = _NUMBER.sub("", text)
+        if known == self._known or (known and self._known and self._clock() - self._at < _PAUSE_SECONDS):
+            return
+        self._known, self._at = known, self._clock()
+        if text:
+            _log.warning("not ready: %s", text)
+        else:
+            _log.info("ready")
+
 
 class _Probe:
     """Asks ``ready`` in a thread of its own, once for everybody who waits. So neither work in progress nor a flood
     of health checks delays one."""
 
     def __init__(self, ready: Callable[[], Sequence[str]]) -> None:
-        self._ready = ready
+        self._ready, self._readiness = ready, ReadinessLog()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="health")
         self._asked: asyncio.Future[Sequence[str]] | None = None
 
@@ -25,8 +54,13 @@ class _Probe:
         loop = asyncio.get_running_loop()
         asked = self._asked
         if asked is None or asked.done() or asked.get_loop() is not loop:
-            asked = self._asked = loop.run_in_executor(self._executor, self._ready)
+            asked = self._asked = loop.run_in_executor(self._executor, self._look)
         return await asyncio.shield(asked)
+
+    def _look(self) -> Sequence[str]:
+        reasons = self._ready()
+        self._readiness.note(reasons)
+        return reasons
 
 
 def add_health(app: FastAPI, ready: Callable[[], Sequence[str]]) -> None:

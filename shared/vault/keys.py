@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from hmac import digest
 
-from shared.contracts.errors import ConfigurationError, Unavailable, WrongMasterKey
+from shared.contracts.errors import ConfigurationError, KeysNotRestored, Unavailable, WrongMasterKey
 from shared.contracts.events import document_id
 from shared.contracts.spelling import other_spellings
 from shared.vault.protocols import Destroyed, KeyStore, MasterKeys, Wrapped, Wrapping
@@ -61,7 +61,7 @@ class Vault:
         an unavailable store."""
         try:
             self._read_wrappings()
-        except (WrongMasterKey, ConfigurationError) as error:
+        except (WrongMasterKey, KeysNotRestored, ConfigurationError) as error:
             return [str(error)]
         except Unavailable:
             return []

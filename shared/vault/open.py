@@ -66,10 +66,12 @@ def key_store(settings: Settings, database: "Database[Document]") -> KeyStore:
 def published(settings: Settings, database: "Database[Document]", store: KeyStore) -> "PublishedKeyStore":
     """``store`` with its topic. Connects to Kafka at the first change of a key."""
     from shared.kafka.clients import open_publisher
+    from shared.kafka.python_client.has_records import has_records
     from shared.vault.published_store import PublishedKeyStore
 
+    topic = Topics(settings.topic_prefix).name(WRAPPED_KEYS)
     publish = Outlet(lambda: open_publisher(settings)).publish
-    return PublishedKeyStore(store, database, Topics(settings.topic_prefix).name(WRAPPED_KEYS), publish)
+    return PublishedKeyStore(store, database, topic, publish, lambda: has_records(settings, topic))
 
 
 def key_sweeper(settings: Settings, database: "Database[Document]") -> Periodic | None:

@@ -11,7 +11,7 @@ from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
-from shared.contracts.errors import Unavailable
+from shared.contracts.errors import KeysNotRestored, Unavailable
 from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document, Message
@@ -30,7 +30,10 @@ _BATCH = 5_000
 
 class PublishedKeyStore:
     """``store``, whose changes are published to ``topic`` by ``publish``, which returns once all replicas have the
-    messages and raises Unavailable.
+    messages and raises Unavailable. ``kept`` says whether the topic has records, and raises Unavailable.
+
+    A store without a single wrapping key beside a topic with records is a database that was lost: every read of
+    its wrapping keys raises KeysNotRestored, so that no new key replaces one that only the topic has.
 
     A change is noted in MongoDB first, then made, then published, and the note removed. Whoever finds a note that
     another process has left publishes what it names. What is published is read again afterwards: where a key was
@@ -43,8 +46,9 @@ class PublishedKeyStore:
         database: Database[Document],
         topic: str,
         publish: Callable[[Sequence[Message]], None],
+        kept: Callable[[], bool],
     ) -> None:
-        self._store, self._topic, self._publish = store, topic, publish
+        self._store, self._topic, self._publish, self._kept = store, topic, publish, kept
 
         def collection(name: str) -> MongoCollection[Document]:
             return database.get_collection(
@@ -73,6 +77,10 @@ class PublishedKeyStore:
             return self._store.insert(keys)
 
     def destroy(self, id: str) -> None:
+        if not self._store.wrappings():
+            # There was never a key. A mark alone in the topic would look like what a lost database has left.
+            self._store.destroy(id)
+            return
         with self._published([id]):
             self._store.destroy(id)
 
@@ -95,7 +103,15 @@ class PublishedKeyStore:
         if self._noted([_WRAPPINGS]):
             with self._published([_WRAPPINGS]):
                 pass
-        return self._store.wrappings()
+        # Stored before it is published: what another process has made meanwhile is found by the second look.
+        found = self._store.wrappings()
+        if not found and self._kept() and not (found := self._store.wrappings()):
+            raise KeysNotRestored(
+                f"the topic {self._topic} has keys, and this database none: run `kith restore` with "
+                "--keys-from-topic. New keys would replace those in the topic for good. If they are given up, "
+                "delete the topic and make it anew"
+            )
+        return found
 
     def add_wrapping(self, wrapping: Wrapping) -> bool:
         with self._published([_WRAPPINGS]):

@@ -26,7 +26,7 @@ def store(request: pytest.FixtureRequest) -> KeyStore:
     database = request.getfixturevalue("mongo_database")
     if request.param == "mongo":
         return mongo_store(database)
-    return PublishedKeyStore(mongo_store(database), database, "kith.keys", lambda _: None)
+    return PublishedKeyStore(mongo_store(database), database, "kith.keys", lambda _: None, lambda: False)
 
 
 def mongo_store(database: Database[Document]) -> MongoKeyStore:

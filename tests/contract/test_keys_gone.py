@@ -11,6 +11,7 @@ from kafka.record import MemoryRecords
 from pymongo.database import Database
 
 from shared.contracts.topics import WRAPPED_KEYS, Topics
+from shared.kafka.python_client.has_records import has_records
 from shared.kafka.topics_admin import ensure_topics
 from shared.local.kafka import KafkaServer
 from shared.local.processes import free_ports
@@ -74,6 +75,7 @@ def test_a_destroyed_key_leaves_the_disks_with_the_next_compaction(
     )
     ensure_topics(settings)
     topic = Topics("gone").name(WRAPPED_KEYS)
+    assert not has_records(settings, topic)
     hurry(kafka, topic)
     prepare(mongo_database, COLLECTIONS)
     vault = vault_in(settings, mongo_database)
@@ -84,6 +86,8 @@ def test_a_destroyed_key_leaves_the_disks_with_the_next_compaction(
     wrapped = {id: b64encode(key.wrapped) for id, key in found.items() if isinstance(key, Wrapped)}
     assert wrapped.keys() == {"t:ann", "t:bob"}
     assert all(secret in on_disk(kafka, topic) for secret in wrapped.values())
+    assert has_records(settings, topic)
+    assert not has_records(settings, "gone.nowhere")
 
     vault.destroy("t", "ann")
     store = published(settings, mongo_database, stored)

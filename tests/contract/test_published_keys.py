@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pymongo.database import Database
 
-from shared.contracts.errors import Unavailable
+from shared.contracts.errors import KeysNotRestored, Unavailable
 from shared.mongo.store import prepare
 from shared.runtime.periodic import Periodic
 from shared.runtime.protocols import Document, Message
@@ -26,7 +26,9 @@ class Process:
     def __init__(self, database: Database[Document], log: list[Message]) -> None:
         prepare(database, COLLECTIONS)
         self.database, self.log, self.dead = database, log, False
-        self.store = PublishedKeyStore(MongoKeyStore(database), database, "kith.keys", self._publish)
+        self.store = PublishedKeyStore(
+            MongoKeyStore(database), database, "kith.keys", self._publish, lambda: bool(log)
+        )
         self.vault = Vault(self.store, MASTERS)
 
     def _publish(self, messages: Sequence[Message]) -> None:
@@ -155,3 +157,28 @@ def test_all_keys_are_published_when_the_topic_is_new(process: Process, log: lis
     # A partition in which everybody is erased gets a next record, too.
     assert keys["t:c3"] == DESTROYED
     assert list(wrappings.values()) == process.store.wrappings()
+
+
+def test_a_lost_database_gets_no_key_beside_those_that_the_topic_has(process: Process, log: list[Message]) -> None:
+    process.vault.keys("t", ["ann"])
+    before = list(log)
+    process.database.client.drop_database(process.database.name)
+    other = Process(process.database, log)
+    with pytest.raises(KeysNotRestored):
+        other.vault.keys("t", ["ann"])
+    [problem] = other.vault.problems()
+    assert "--keys-from-topic" in problem
+    assert log == before
+    # Neither does an erasure, whose mark would look like a key that was made here.
+    other.vault.destroy("t", "bob")
+    assert log == before
+
+
+def test_an_erasure_before_the_first_key_leaves_nothing_that_looks_like_a_lost_database(
+    process: Process, log: list[Message]
+) -> None:
+    process.vault.destroy("t", "bob")
+    assert process.vault.problems() == []
+    process.vault.keys("t", ["ann", "bob"])
+    assert set(topic(log)[0]) == {"t:ann"}
+    assert process.store.find(["t:bob"]) == {"t:bob": DESTROYED}

@@ -100,6 +100,14 @@ def test_what_the_build_of_the_package_needs_is_copied() -> None:
     assert set(stated.split()) <= set(project["project"]["optional-dependencies"])
 
 
+def test_the_gateway_ends_what_is_under_way_before_docker_kills_it() -> None:
+    [stop] = [arguments for name, arguments in instructions() if name == "STOPSIGNAL"]
+    assert stop == "SIGQUIT"
+    [seconds] = re.findall(r"worker_shutdown_timeout (\d+)s;", GATEWAY)
+    assert int(seconds) < 10
+    assert "stop_grace_period" not in CONTAINERS["gateway"]
+
+
 def test_the_image_is_the_command_and_no_root() -> None:
     last = instructions()[[i for i, (name, _) in enumerate(instructions()) if name == "FROM"][-1] :]
     assert ("ENTRYPOINT", '["kith"]') in last

@@ -62,6 +62,8 @@ def test_a_service_has_its_own_user_and_the_secrets_of_nobody_else(name: str) ->
         if key.endswith("_FILE") and not value.startswith("$")
     }
     assert named == wanted
+    # An operator may name it.
+    wanted.add("audit.key")
     if name == "relations":  # it may read lists there
         wanted.add("cassandra.cassandra")
     assert set(container["secrets"]) == wanted
@@ -120,7 +122,7 @@ def test_a_backup_is_written_into_a_folder_of_the_machine_by_a_user_of_its_own()
     container = CONTAINERS["backup"]
     assert container["volumes"] == ["${KITH_BACKUPS:-./backups}:/backups"]
     assert container["profiles"] == ["command"]
-    assert set(container["secrets"]) == {"backup.password", "backup.mongo", "ca.crt"}
+    assert set(container["secrets"]) == {"backup.password", "backup.mongo", "ca.crt", "audit.key"}
     assert container["environment"]["KITH_KAFKA_USERNAME"] == user_of(BACKUP)
 
 
@@ -137,6 +139,13 @@ def test_a_restore_waits_for_the_job_that_makes_its_user() -> None:
         "run --rm backup restore /backups/2026-11-29",
         "up -d",
     ]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_who_adds_to_the_audit_gets_its_key_where_the_operator_names_it(name: str) -> None:
+    told, secrets = CONTAINERS[name]["environment"], CONTAINERS[name]["secrets"]
+    expected = ("", False) if name == "setup" else ("${KITH_AUDIT_KEY_FILE:-}", True)
+    assert (told["KITH_AUDIT_KEY_FILE"], "audit.key" in secrets) == expected
 
 
 def test_the_job_has_every_user_s_password() -> None:
