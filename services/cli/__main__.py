@@ -1,6 +1,8 @@
 """The command ``kith``."""
 
+import errno
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -9,6 +11,15 @@ from services.cli.commands import Kith
 from services.cli.context import OPTION, asking_for
 from services.cli.lazy import MARKUP
 from shared.contracts.errors import ConfigurationError, Unavailable
+
+#: What a machine refuses to write, and what to do about it.
+_REFUSED = {
+    errno.ENOSPC: "make room on the disk, or name a folder on another one",
+    errno.EDQUOT: "make room, or name a folder where more is allowed",
+    errno.EROFS: "name a place that can be written",
+    errno.EACCES: "name a place that you may use",
+    errno.EPERM: "name a place that you may use",
+}
 
 app = typer.Typer(
     name="kith",
@@ -43,10 +54,19 @@ def _kith(
 
 def main() -> None:
     """Run the command. An error that the user can fix is one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that has not all letters gets \\u2026 for what it lacks, not a traceback.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except (ConfigurationError, Unavailable) as error:
         sys.exit(_complain(str(error)))
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        what = error.filename or "what was to be written"
+        sys.exit(_complain(f"{what}: {error.strerror}; {_REFUSED[error.errno]}"))
 
 
 def _complain(message: str) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -34,17 +35,20 @@ def up_detached(options: Options, json_line: bool) -> int:
         )
         assert child.stdout is not None
         try:
+            shown = told(log, 0)
+            while not select.select([child.stdout], [], [], 0.2)[0]:
+                shown = told(log, shown)
             line = child.stdout.readline()
+            child.stdout.close()
         except KeyboardInterrupt:
             to_stderr("Stopping what was started …")
             child.terminate()
             child.wait()
             return 130
     if not line:
-        complain(_reason(log, child.wait()))
+        complain(reason_of(log, child.wait(), told(log, shown)))
         return 1
-    if warned := log.read_text(errors="replace").strip():
-        to_stderr(warned)
+    told(log, shown)
     if json_line:
         print(line, end="", flush=True)
         return 0
@@ -62,6 +66,17 @@ def _arguments(options: Options) -> Sequence[str]:
     return [*given, *workers, *flags]
 
 
-def _reason(log: Path, status: int) -> str:
-    said = log.read_text(errors="replace").strip()
+def told(log: Path, shown: int) -> int:
+    """Show the whole lines of the log from this position on, up to the reason of a failure; return the next."""
+    for line in log.read_bytes()[shown:].splitlines(keepends=True):
+        if not line.endswith(b"\n") or line.startswith((b"kith: ", b"Traceback")):
+            break
+        to_stderr(line.decode(errors="replace").rstrip())
+        shown += len(line)
+    return shown
+
+
+def reason_of(log: Path, status: int, shown: int) -> str:
+    """What the log says from this position on of why the stack has not started."""
+    said = log.read_bytes()[shown:].decode(errors="replace").strip()
     return said.removeprefix("kith: ") if said else f"it ended with status {status}\n{tail(log)}"

@@ -41,7 +41,7 @@ def stack_session(
     command: str, options: Options, warn: Callable[[str], None], say: Callable[[str], None]
 ) -> Iterator[tuple[Stack, Context]]:
     """A ready stack and its context, which other commands find until the stack has stopped. ``warn`` receives
-    deviations, such as another port; ``say`` what stops and what is kept at Ctrl-C."""
+    deviations, such as another port, and what is waited for; ``say`` what stops and what is kept at Ctrl-C."""
     settings = read_settings()
     if options.webhook_allow:
         allowed = (*settings.webhook_allow, *options.webhook_allow)
@@ -62,6 +62,7 @@ def stack_session(
             options.connectors,
             say=warn,
             opened=opened,
+            waits=warn,
         )
         try:
             with stack:

@@ -72,7 +72,7 @@ class Screenful:
         lines = console.render_lines(self._whole, options.update(height=None), pad=False)
         if len(lines) > height:
             left = len(lines) - height + 1
-            note = f"… {left} more lines; a higher window shows them"[: options.max_width]
+            note = f"… {left} more lines in a higher window"[: options.max_width]
             lines = [*lines[: height - 1], [Segment(note)]]
         for number, line in enumerate(lines):
             if number:

@@ -204,7 +204,7 @@ def _latency(status: Status, console: Console) -> RenderableType:
         for service, found in status.latency.items()
     ]
     return fitted(
-        "From Kafka until stored, last minute", [*columns, Column("Messages", right=True, rank=2)], rows, console
+        "Kafka to MongoDB, last minute", [*columns, Column("Messages", right=True, rank=2)], rows, console
     )
 
 

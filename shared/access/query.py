@@ -101,8 +101,8 @@ class Parameters:
             **self._chosen,
             **{name: self.path[name] for name in path if name in self.path},
         }.items():
-            # A choice counts even by default; a filter only when it is given.
-            chosen = name in named or name in self.path or parameter.default is not None
+            # A choice counts even by default; a filter, or a list of ids, only when it is given.
+            chosen = name in named or name in self.path or parameter.default not in (None, [])
             for lineage in parameter.lineages:
                 if chosen and (field := reveals(masks, lineage.of(values))) is not None:
                     detail = f"{name}: {field} is hidden from this credential, and the answer would reveal it"

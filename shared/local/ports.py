@@ -7,6 +7,8 @@ from shared.contracts.errors import ConfigurationError
 from shared.local.contexts import running
 from shared.local.processes import is_free
 
+_INSTEAD = "Stop what holds them, or name another base by --port-base; without one, free ports are taken."
+
 
 def taken(wanted: Mapping[str, int]) -> dict[str, str]:
     """Finds those of the wanted ports, by name, that are in use, each with what is known of its holder, as in
@@ -19,7 +21,7 @@ def require_free(wanted: Mapping[str, int]) -> None:
     busy = taken(wanted)
     if busy:
         lines = [f"  {wanted[name]} for {name} is taken by {holder}" for name, holder in busy.items()]
-        raise ConfigurationError("\n".join(["these ports were asked for and are in use:", *lines]))
+        raise ConfigurationError("\n".join(["these ports were asked for and are in use:", *lines, _INSTEAD]))
 
 
 def holder_of(port: int) -> str:

@@ -64,5 +64,11 @@ def _narrow(descriptor: int, path: Path, mode: int, say: Callable[[str], None]) 
             "name another, or have it given to you (chown)"
         )
     if open_to := stat.S_IMODE(found.st_mode) & _OTHERS:
-        os.fchmod(descriptor, stat.S_IMODE(found.st_mode) & ~_OTHERS & 0o7777 | mode)
+        try:
+            os.fchmod(descriptor, stat.S_IMODE(found.st_mode) & ~_OTHERS & 0o7777 | mode)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{path} is open to other users of this machine (mode {mode | open_to:o}), and that cannot be "
+                f"changed: {error.strerror}; name another"
+            ) from None
         say(f"{path} was open to other users of this machine (mode {mode | open_to:o}); now only you can use it.")

@@ -179,6 +179,7 @@ def test_consumers_names_are_for_keys_that_may_see_them(
         ("grid", "segment", "retention", "days"),
         ("items",),
         ("total", "evidence", "kinds", "lat"),
+        ("first", "last", "day", "time"),
     ],
 )
 def test_what_is_masked_for_a_key_is_named_and_never_breaks_a_page(
@@ -193,10 +194,40 @@ def test_what_is_masked_for_a_key_is_named_and_never_breaks_a_page(
             expect(page.locator(f"{ready} .body .waiting")).to_have_count(0)
             expect(page.locator("main .waiting")).to_have_count(0)
             expect(page.locator("main")).not_to_contain_text(re.compile("NaN|undefined|\\[object"))
+        # How far the data goes is masked, too: the page does without.
+        page.goto(f"{site.url}/dashboard/?view=overview&period=all#key=kith_key")
+        expect(page.get_by_label("Period")).to_have_value("all")
+        expect(page.locator("#rfm .body")).to_be_visible()
+        expect(page.locator("main .waiting")).to_have_count(0)
         if masks[0] == "amount":
             opened(page, site, "overview")
             expect(page.locator("#tile-amount")).to_contain_text("hidden from this key")
             expect(page.locator("main")).not_to_contain_text("€")
+
+
+@pytest.mark.parametrize(
+    ("scopes", "sides", "levels"),
+    [
+        (("relations:read",), [], ["Countries", "Regions", "Cities"]),
+        (("relations:read", "consumers:read"), ["Consumers", "Providers"], ["Countries", "Regions"]),
+        (READ, ["Consumers", "Providers"], ["Countries", "Regions", "Cities"]),
+    ],
+)
+def test_the_map_offers_what_the_key_may_see(
+    watched: Watched, site: Site, scopes: tuple[str, ...], sides: list[str], levels: list[str]
+) -> None:
+    page = watched.page
+    with site.guarded_by(Access(Ring(scopes), audit=Acts())):
+        opened(page, site, "map")
+        expect(page.locator("#places table")).to_be_visible()
+        assert page.get_by_label("Places of").get_by_role("button").all_inner_texts() == sides
+        assert page.get_by_label("How finely").get_by_role("button").all_inner_texts() == levels
+        if sides:
+            page.get_by_role("button", name="Providers").click()
+            page.get_by_role("button", name="Cities").click()
+            expect(page.locator("#places table")).to_contain_text("Lyon")
+            page.get_by_role("button", name="Consumers").click()
+            expect(page.locator("#places caption")).to_be_visible()
 
 
 def test_a_key_that_ends_takes_everything_with_it(watched: Watched, site: Site) -> None:

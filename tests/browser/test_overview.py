@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.site import Site, Watched, rows
 from tests.support.builders import event
@@ -148,6 +148,26 @@ def test_lists(page: Page, site: Site) -> None:
     assert [float(text.removeprefix("× ")) for text in ratios] == pytest.approx(
         expected["ratio"].tolist(), abs=0.00501
     )
+
+
+def test_what_falls_is_not_among_the_rising(page: Page, site: Site) -> None:
+    ids: list[str] = []
+
+    def answers(route: Route) -> None:
+        answer = route.fetch()
+        found = answer.json()
+        for item, ratio in zip(found["items"], (0.9, 1, None), strict=False):
+            item["ratio"] = ratio
+            ids.append(item["provider_id"])
+        route.fulfill(response=answer, json=found)
+
+    page.route("**/v1/measures/rising*", answers)
+    opened(page, site)
+    shown = rows(page.locator("#rising"))
+    assert shown[0][0] == ids[2]
+    assert shown[0][3] == "new"
+    assert not {ids[0], ids[1]} & {row[0] for row in shown}
+    expect(page.locator("#rising caption")).to_contain_text(f"{len(shown)} providers")
 
 
 def test_retention(page: Page, site: Site) -> None:

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from services.analytics.dashboard.live import BEAT_SECONDS
 from shared.access.guard import Access
@@ -221,6 +221,40 @@ def test_the_page_says_when_the_stream_is_cut_and_comes_back(watched: Watched, s
     expect(page.locator("#live")).to_have_text("Live")
     expect(page.locator("#tile-count data")).to_have_attribute("value", count)
     assert BEAT_SECONDS < 25, "the page gives a silent stream up after 25 s"
+
+
+def test_a_view_that_cannot_be_loaded_says_so(watched: Watched, site: Site) -> None:
+    watched.failures_expected = True
+    page = watched.page
+    page.goto(site.page())
+    expect(page.locator("#rfm table")).to_be_visible()
+    page.route("**/views/map.js", lambda route: route.abort())
+    page.locator("nav a", has_text="Map").click()
+    expect(page.locator("main")).to_contain_text("The page cannot be loaded")
+    expect(page.locator("main .waiting")).to_have_count(0)
+    page.unroute("**/views/map.js")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#places table")).to_be_visible()
+
+
+def test_beyond_the_quota_it_asks_again(watched: Watched, site: Site) -> None:
+    watched.failures_expected = True
+    page, refused = watched.page, set[str]()
+
+    def answers(route: Route) -> None:
+        if route.request.url in refused:
+            route.continue_()
+            return
+        refused.add(route.request.url)
+        headers = {"Retry-After": "0", "Access-Control-Allow-Origin": site.url}
+        route.fulfill(status=429, json={"detail": "too many"}, headers=headers)
+
+    page.route("**/v1/measures/**", answers)
+    page.goto(site.page())
+    expect(page.locator("#rfm table")).to_be_visible()
+    expect(page.locator("#cohorts table")).to_be_visible()
+    assert len(refused) >= 5
+    expect(page.locator("main")).not_to_contain_text("too many")
 
 
 def test_the_page_may_only_do_what_it_does(page: Page, site: Site) -> None:

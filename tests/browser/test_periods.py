@@ -144,8 +144,11 @@ def test_all_time_says_where_it_is_not_all(page: Page, site: Site) -> None:
 def test_all_time_before_there_is_anything(page: Page, site: Site) -> None:
     page.goto(f"{site.url}/dashboard/?view=overview&period=all&tenant=nobody")
     expect(page.locator("#nothing")).to_contain_text("Nothing is known of the tenant nobody yet.")
+    expect(page.locator("#nothing")).to_contain_text("import a file (kith import)")
     expect(page.locator("#nothing button")).to_have_count(0)
     expect(page.locator("#series")).to_be_hidden()
+    page.goto(f"{site.url}/dashboard/?view=relationships&tenant=nobody")
+    expect(page.locator("#ties")).to_contain_text("import a file (kith import)")
 
 
 @pytest.mark.parametrize("view", ["overview", "map"])
@@ -193,6 +196,13 @@ def test_an_empty_day_amid_the_data_and_a_kind_that_never_was(page: Page, site: 
     expect(page.locator("#nothing")).to_contain_text("this period lies between them")
     page.locator("#nothing").get_by_role("button", name="Show the latest").click()
     expect(page.get_by_label("To", exact=True)).to_have_value(str(max(days)))
+    # A day by itself: its point is in the middle of the line, and its name whole.
+    page.get_by_label("From", exact=True).fill(str(max(days)))
+    page.keyboard.press("Tab")
+    expect(page.locator("#tile-count .note")).to_have_text("on 1 day")
+    name = page.locator("#series .chart text").last
+    expect(name).to_have_attribute("text-anchor", "middle")
+    assert 300 < float(name.get_attribute("x") or 0) < 600
     page.get_by_label("Kind", exact=True).fill("gift_card")
     page.keyboard.press("Enter")
     expect(page.locator("#nothing")).to_contain_text("Relations of kind gift card are not known at any time.")

@@ -58,6 +58,8 @@ def test_a_name_from_right_to_left_leaves_the_order_of_what_is_around_it(page: P
     heading = page.locator("#graph-title")
     expect(heading).to_contain_text(HEBREW)
     assert_before(heading, "Strongest ties", HEBREW, "p4")
+    # In the drawing, too, it is a text of its own, and so is what is left of a longer one.
+    expect(page.locator("#graph .centre text")).to_have_text(f"\u2068{HEBREW}\u2069")
     page.goto(named.page("relationships", consumer="c02"))
     expect(heading).to_contain_text(ARABIC)
     assert_before(heading, "Strongest ties", ARABIC, "c02")

@@ -196,5 +196,7 @@ def test_ctrl_c_says_what_it_ends_and_what_is_kept(tmp_path: Path) -> None:
         finally:
             process.kill()
     assert process.returncode == 0
+    assert "Waiting for Kafka and MongoDB" in errors
+    assert f"Waiting for the services: {', '.join(CORE)} …" in errors
     assert f"Stopping {', '.join(CORE)}, Kafka, MongoDB" in errors
     assert f"Kept: data, keys and logs in {data}." in errors

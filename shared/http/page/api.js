@@ -2,7 +2,7 @@
 
 import { parse } from "./exact.js";
 
-const LONGEST_WAIT_S = 10;
+const LONGEST_WAIT_S = 10, TIMES = 4;
 let config = {}, page = {};
 const quotas = new Map();
 
@@ -15,7 +15,7 @@ export class Failed extends Error {
 
 // `home` is the service that serves the page. `credential(service)` gives what the reader shows to a service;
 // `refused(detail, credential, service)` is called when a service does not know it (any more); whether there is another
-// to be shown. `patient`: a question beyond the quota is asked once more, when there is quota again.
+// to be shown. `patient`: a question beyond the quota is asked again when there is quota, four times at most.
 export async function begin({ home, credential, refused, patient = false }) {
   page = { home, credential, refused, patient };
   config = await own("config.json");
@@ -60,7 +60,7 @@ async function why(answer) {
 }
 
 // Throws Failed. Values that are null, undefined or empty are left out, arrays are repeated.
-export async function request(service, path, query, { tenant, signal, method = "GET", body, again = true } = {}) {
+export async function request(service, path, query, { tenant, signal, method = "GET", body, again = true, left = TIMES } = {}) {
   const origin = service === page.home ? "" : config[service];
   if (origin === undefined) throw new Failed(400, `the address of the ${service} API is not known here`);
   const asked = new URLSearchParams();
@@ -74,9 +74,10 @@ export async function request(service, path, query, { tenant, signal, method = "
   if (limit) quotas.set(service, { limit: Number(limit), left: Number(answer.headers.get("RateLimit-Remaining")) });
   if (answer.ok) return answer;
   const failed = await why(answer), wait = Number(answer.headers.get("Retry-After"));
-  if (answer.status === 429 && page.patient && again && wait <= LONGEST_WAIT_S) {
-    await new Promise((resolve) => setTimeout(resolve, wait * 1_000));
-    return request(service, path, query, { tenant, signal, method, body, again: false });
+  if (answer.status === 429 && page.patient && left > 0 && wait <= LONGEST_WAIT_S) {
+    // Not all of a page at the same moment: there would be room for the first of them only.
+    await new Promise((resolve) => setTimeout(resolve, (wait + (TIMES - left) + Math.random()) * 1_000));
+    return request(service, path, query, { tenant, signal, method, body, again, left: left - 1 });
   }
   if (answer.status === 401 && page.refused(failed.message, held, service) === true && again)
     return request(service, path, query, { tenant, signal, method, body, again: false });

@@ -51,13 +51,13 @@ const celled = (cell) => (Array.isArray(cell) ? cell.map(celled) : typeof cell =
 export function table(caption, columns, rows, kind) {
   return h("table", { class: kind },
     caption && h("caption", {}, caption),
-    h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)))),
+    h("thead", {}, h("tr", {}, columns.map((name) => (name ? h("th", { scope: "col" }, name) : h("td", {}))))),
     h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell, at) =>
       at === 0 ? h("th", { scope: "row" }, celled(cell)) : h("td", {}, celled(cell)))))));
 }
 
-// A scrolling place for a table; it can be reached and scrolled by keyboard.
-export const shelf = (kind, label, ...content) => h("div", { class: kind, tabindex: 0, role: "region",
+// A scrolling place for a table; it can be reached and scrolled by keyboard. The panel around it is the landmark.
+export const shelf = (kind, label, ...content) => h("div", { class: kind, tabindex: 0, role: "group",
   "aria-label": label }, ...content);
 
 // Behind a table that does not show everything: how many more there are, and a way to see them.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shared.access.guard import Access
 from shared.access.query import Parameters, misplaced
-from shared.http.caller import Caller
+from shared.http.caller import Caller, Denied
 from shared.http.scopes import need_of, takes_any_parameter
 from tests.support.routes import PUBLIC, Found, api_routes, bare, every_route
 
@@ -143,6 +143,16 @@ REFUSED = [
     ("analytics", "/v1/live?kind=view", "kind"),
     ("privacy", "/v1/consumers/ada/export", "consumer_id"),
 ]
+
+
+@pytest.mark.parametrize("mask", ["consumer_id", "provider_id"])
+def test_a_list_of_ids_that_is_not_given_is_no_filter(mask: str) -> None:
+    names = {route.path_format: route for route in api_routes(OPEN["relations"])}["/v1/names"]
+    other = "provider_id" if mask == "consumer_id" else "consumer_id"
+    parameters = Parameters(names.dependant)
+    parameters.check([mask], [(other, "x")], ())
+    with pytest.raises(Denied, match=mask):
+        parameters.check([mask], [(mask, "x")], ())
 
 
 @pytest.mark.parametrize(("service", "path", "mask"), REFUSED)

@@ -96,6 +96,18 @@ def test_an_error_of_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert error.count("\n") == 2
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_all_letters_gets_what_it_lacks_as_numbers(
+    encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
+    monkeypatch.setattr(command, "app", lambda: print("5 – 7"))
+    command.main()
+    sys.stdout.flush()
+    assert raw.getvalue() == b"5 \\u2013 7\n"
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_log_on_a_terminal_and_in_a_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, terminal: bool

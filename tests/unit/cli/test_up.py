@@ -1,5 +1,6 @@
 """`kith up` before anything is started: ports, the data folder, and how it introduces itself."""
 
+import errno
 import json
 import os
 import shutil
@@ -15,8 +16,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from services.cli import __main__ as command
 from services.cli import outside, up, up_command
 from services.cli.data_lock import holding
+from services.cli.detach import reason_of, told
 from services.cli.log_view import follow, last_lines
 from services.cli.up import Stack
 from services.cli.up_run import announce
@@ -168,8 +171,39 @@ def test_what_goes_wrong_at_the_start_is_said_and_the_status_is_not_0(
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert f"{busy} for ingest is taken by" in done.stderr
+    assert "name another base by --port-base" in done.stderr
     assert done.stderr.startswith("kith: ")
     assert not (tmp_path / "mongo").exists(), "nothing was started"
+
+
+def test_a_detached_start_shows_what_it_waits_for_and_the_reason_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "up.log"
+    log.write_text("Waiting for Kafka …\nWaiting for the ")
+    shown = told(log, 0)
+    assert capsys.readouterr().err == "Waiting for Kafka …\n", "a line that is still being written waits"
+    with log.open("a") as file:
+        file.write("services …\nkith: apps ended with status 1. Its log:\n    no room\n")
+    shown = told(log, shown)
+    assert capsys.readouterr().err == "Waiting for the services …\n"
+    assert told(log, shown) == shown
+    assert reason_of(log, 1, shown) == "apps ended with status 1. Its log:\n    no room"
+
+
+@pytest.mark.parametrize("refusal", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_what_the_machine_refuses_to_write_is_one_line_with_a_way_out(
+    refusal: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> None:
+        raise OSError(refusal, os.strerror(refusal), "shop/api-key")
+
+    monkeypatch.setattr(command, "app", refuse)
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"kith: shop/api-key: {os.strerror(refusal)}; ")
 
 
 def test_an_introduction_shows_no_password(capsys: pytest.CaptureFixture[str]) -> None:

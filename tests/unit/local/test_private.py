@@ -1,5 +1,6 @@
 """Folders and files are their owner's from the moment they exist, and narrowed with a word where they were not."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -44,6 +45,18 @@ def test_a_folder_that_was_open_is_narrowed_and_that_is_said(wide: int, tmp_path
     [line] = said
     assert str(folder) in line
     assert f"mode {wide:o}" in line
+
+
+def test_a_folder_that_cannot_be_narrowed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a file system that knows no modes."""
+
+    def refuse(*_: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    tmp_path.chmod(0o755)
+    monkeypatch.setattr(os, "fchmod", refuse)
+    with pytest.raises(ConfigurationError, match=r"mode 755.*name another"), data_folder(tmp_path):
+        pass
 
 
 def test_a_folder_that_all_users_share_is_refused_as_it_is(tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ def test_a_screenful_is_no_higher_than_the_screen_and_begins_with_what_is_urgent
     assert texts[0].strip() == "Needs attention"
     assert texts[1].startswith("! exports gives no answer")
     assert max(map(len, texts)) <= width
-    assert ("more lines" in texts[-1]) == (height < 500)
+    assert texts[-1].endswith("more lines in a higher window") == (height < 500)
 
 
 def test_while_it_watches_partitions_that_are_up_to_date_are_only_counted() -> None:

@@ -37,6 +37,9 @@ export function address(state) {
   return `?${kept}`;
 }
 
+// How far the data goes, as the services tell it; null where the key does not see it.
+export const dated = (extent) => ([extent.first, extent.last].every((day) => day === null || isDay(day)) ? extent : null);
+
 // First and last day that count. All time goes from the first day of the data, `extent`, to today or its last, and
 // ends with old data that would not fit in otherwise; null where nobody knows the extent.
 export function days(state, extent) {

@@ -5,7 +5,7 @@ import { begin, get } from "./api.js";
 import { callerOf } from "./caller.js";
 import { colours } from "./colours.js";
 import { h, notice, within } from "./dom.js";
-import { address, cut, DAY_MS, days, form, query, readAddress } from "./filter.js";
+import { address, cut, dated, DAY_MS, days, form, query, readAddress } from "./filter.js";
 import { askForKey, fromAddress, key } from "./key.js";
 import { forgetNames } from "./names.js";
 import { stream } from "./stream.js";
@@ -148,7 +148,7 @@ async function view(signal) {
   if (state.period !== "all") showForm(state, fields, days(state));
   // How far the data goes, whatever the kind and category.
   const wanted = caller.may("analytics:read") && chosen.fields.includes("period");
-  const extent = wanted ? get("analytics", "/v1/extent", {}, options) : Promise.resolve(null);
+  const extent = wanted ? get("analytics", "/v1/extent", {}, options).then(dated) : Promise.resolve(null);
   extent.catch(() => {});
   let known = null;
   if (state.period === "all" && chosen.fields.includes("period")) {
@@ -167,7 +167,15 @@ async function view(signal) {
   showForm(state, fields, period);
   note.textContent = said ?? "";
   note.hidden = !said;
-  const { view: make } = await chosen.load();
+  let make;
+  try {
+    ({ view: make } = await chosen.load());
+  } catch {
+    // A browser may remember that a file could not be had: the page begins anew.
+    if (!signal.aborted) instead("The page cannot be loaded", "The analytics service cannot be reached.",
+      h("button", { type: "button", onclick: () => location.reload() }, "Try again"));
+    return;
+  }
   if (signal.aborted) return;
   const asked = query(state, period);
   const filter = { key: [tenant, ...Object.values(asked), number].join("|"), state, caller,
@@ -259,7 +267,7 @@ addEventListener("hashchange", () => {
 fromAddress();
 for (;;) {
   try {
-    await begin({ home: "analytics", credential: key,
+    await begin({ home: "analytics", credential: key, patient: true,
       refused: (detail, held) => {
       if (held === key()) locked(detail);
       return false;

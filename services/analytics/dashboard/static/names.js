@@ -3,7 +3,8 @@
 import { get } from "./api.js";
 import { h, isolated, within } from "./dom.js";
 
-const MOST = 50, KEPT_MS = 60_000, MASK = "•••";
+const MOST = 50, KEPT_MS = 60_000;
+export const MASK = "•••";
 const known = new Map();
 
 export const forgetNames = () => known.clear();

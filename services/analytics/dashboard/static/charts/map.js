@@ -11,7 +11,8 @@ function frame(points, whole, ratio) {
   if (!whole && points.length) {
     const xs = points.map(({ lon }) => lon + 180), ys = points.map(({ lat }) => 90 - lat);
     [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-    const room = Math.max(0.5, (right - left) * 0.2, (bottom - top) * 0.2);
+    // Around a single place there is so much that one knows where on earth it is.
+    const room = Math.max(right > left || bottom > top ? 0.5 : 4, (right - left) * 0.2, (bottom - top) * 0.2);
     [left, right, top, bottom] = [left - room, right + room, top - room, bottom + room];
   }
   const width = Math.max(right - left, (bottom - top) * ratio), height = width / ratio;

@@ -48,7 +48,8 @@ export function series(label, unfinished = "not complete yet", empty = " ") {
   let given = { points: [], lines: [], format: String }, at = null, chart = null, left = 52;
 
   const width = () => Math.max(box.clientWidth, 200);
-  const x = (index) => left + (index * (width() - left - RIGHT)) / Math.max(given.points.length - 1, 1);
+  // A point without others stands in the middle.
+  const x = (index) => left + (width() - left - RIGHT) * (given.points.length > 1 ? index / (given.points.length - 1) : 0.5);
 
   function read(index) {
     at = Math.max(0, Math.min(given.points.length - 1, index));
@@ -94,8 +95,8 @@ export function series(label, unfinished = "not complete yet", empty = " ") {
       ]),
       points.map(({ mark }, index) => index % every === 0 && (index + every / 2 < points.length || index === 0)
         && (index !== every || x(every) - x(0) > 1.4 * widest || left >= widest / 2)
-        ? svg("text", { x: x(index), y: HEIGHT - 8, "text-anchor": index === 0 && left < widest / 2 ? "start"
-            : index === points.length - 1 ? "end" : "middle" }, mark) : null),
+        ? svg("text", { x: x(index), y: HEIGHT - 8, "text-anchor": x(index) < widest / 2 ? "start"
+            : index > 0 && index === points.length - 1 ? "end" : "middle" }, mark) : null),
       end > start && first.slice(start, end + 1).every((value) => value !== null)
         ? svg("path", { class: "area", d: `${path(first, x, y, both)}L${x(end)},${y(0)}L${x(start)},${y(0)}Z` }) : null,
       lines.map(({ values: all }, index) => {

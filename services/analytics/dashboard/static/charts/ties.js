@@ -1,6 +1,6 @@
 // One person or firm in the middle, and around it whom it is tied to: the thicker and nearer, the stronger.
 
-import { decimal, svg } from "../dom.js";
+import { decimal, svg, within } from "../dom.js";
 import { called } from "../names.js";
 import { placed, ruler } from "./labels.js";
 
@@ -13,7 +13,7 @@ function stride(count) {
   while (shares(step, count)) step += 1;
   return step;
 }
-const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+const cut = (text, most) => within(text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
 // `ties`: [{id, name, strength}] strongest first; `side` is that of the middle. `choose(at)` on an edge, `move(at)` on
 // a node.

@@ -18,7 +18,7 @@ export function customers(caller) {
   const rfm = panel("rfm", "Kinds of customers (RFM)", "w6", "tall");
   const segments = panel("segments", "Their classes", "w6", "tall");
   const shelves = [shelf("scroll whole", "Kinds of customers"), shelf("scroll whole", "Their classes")];
-  const parts = { active: part([active.body]), cohorts: part([cohorts.body]),
+  const parts = { active: part([active.body]), cohorts: part([cohorts.body], "Nobody came for the first time in this period."),
     rfm: part([rfm.body, segments.body], "No orders in this period.") };
   let given = null, moneys = Promise.resolve([]);
   const currencies = selection("Currency", (currency) => {

@@ -2,7 +2,10 @@
 
 import { get } from "../api.js";
 import { h, words } from "../dom.js";
-import { following } from "../filter.js";
+import { dated, following } from "../filter.js";
+
+// What to do where a tenant has no data at all.
+export const HOW = "Send events to the ingest service (POST /v1/events), or import a file (kith import): then it is shown here.";
 
 export function emptiness() {
   const element = h("section", { class: "panel notice", id: "nothing", role: "status" });
@@ -23,7 +26,7 @@ export function emptiness() {
     const what = `${kind ? `Relations of kind ${words(kind)}` : "Relations"}${category ? ` in category ${category}` : ""}`;
     let own;
     try {
-      own = await get("analytics", "/v1/extent", { kind, category }, filter.options);
+      own = dated(await get("analytics", "/v1/extent", { kind, category }, filter.options));
     } catch (error) {
       if (filter.signal.aborted || error.status) return;
       throw error;
@@ -31,8 +34,9 @@ export function emptiness() {
     if (filter.signal.aborted) return;
     const button = (text, patch) => h("button", { type: "button", onclick: () => filter.set(patch) }, text);
     const actions = [];
-    let text;
-    if (own.last) {
+    let text, title = "Nothing in this period";
+    if (own === null) text = "When there is something is hidden from this key.";
+    else if (own.last) {
       const before = own.last < filter.first, end = before ? own.last : own.first;
       text = `${what} are known from ${own.first} to ${own.last}; this period ${before ? "begins after the last"
         : own.first > filter.last ? "ends before the first" : "lies between them"}.`;
@@ -42,9 +46,12 @@ export function emptiness() {
       if (latest.from > to) actions.push(button(`Show the latest, ${latest.from} to ${latest.to}`, latest));
       if (filter.state.period !== "all") actions.push(button("All time", { period: "all", from: "", to: "" }));
     } else if (narrow) text = `${what} are not known at any time.`;
-    else text = `Nothing is known of the tenant ${filter.options.tenant || filter.caller.tenant} yet.`;
+    else {
+      title = "Nothing yet";
+      text = `Nothing is known of the tenant ${filter.options.tenant || filter.caller.tenant} yet. ${HOW}`;
+    }
     if (narrow) actions.push(button("All kinds and categories", { kind: "", category: "" }));
-    element.replaceChildren(h("h2", {}, "Nothing in this period"), h("p", {}, text), h("div", { class: "tools" }, actions));
+    element.replaceChildren(h("h2", {}, title), h("p", {}, text), h("div", { class: "tools" }, actions));
     element.hidden = false;
     // Panels that all say the same would only hide it.
     element.parentElement?.classList.add("empty");

@@ -101,7 +101,7 @@ export function figuresOf() {
     };
     const format = { count: (value, brief) => (brief ? short(value) : whole(value)),
       consumers: (value, brief) => (brief ? short(value) : decimal(value, size === "day" ? 0 : 1)),
-      amount: (value, brief) => money(value, money1, brief), rating: (value, brief) => decimal(value, brief ? 1 : 2) };
+      amount: (value, brief) => money(value, money1, brief), rating: (value, brief) => (brief ? short(value) : decimal(value)) };
     const name = { ...NAMES, amount: `money, ${named(money1)}`, consumers: `consumers a day${per}` };
     if (size === "day") name.consumers = "consumers";
     time.heading.textContent = TITLES[size];

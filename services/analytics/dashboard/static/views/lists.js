@@ -12,9 +12,11 @@ const MOST = 1_000, FIRST = 25;
 export function lists() {
   const panels = { top: panel("top-providers", "Top providers", "w4", "listed"),
     rated: panel("ratings", "Best rated", "w4", "listed"), rising: panel("rising", "Rising", "w4", "listed") };
+  const nothing = { rated: "No ratings in this period.",
+    rising: "No provider has more relations than before, or enough of them to compare." };
   const parts = {}, shelves = {}, drawn = {};
   for (const [name, { body }] of Object.entries(panels)) {
-    parts[name] = part([body], name === "rising" ? "No provider has relations enough to compare." : undefined);
+    parts[name] = part([body], nothing[name]);
     shelves[name] = shelf("list", panels[name].heading.textContent);
     drawn[name] = FIRST;
   }
@@ -79,8 +81,11 @@ export function lists() {
   }
   const loadRising = (filter) => list("rising", filter, async (options, ask) => {
     const spans = await compared(filter);
-    if (spans === null) return { instead: "There are no two complete days of data to compare." };
-    return { ...await ask({ name: "rising", ...filter.query, ...spans }, options), spans };
+    if (spans === null) return { instead: await filter.extent === null ? "How far the data goes is hidden from this key."
+      : "There are no two complete days of data to compare." };
+    const found = await ask({ name: "rising", ...filter.query, ...spans }, options);
+    // Of the answer, which goes on to those that fall, the ones that are new or rise.
+    return { ...found, items: found.items.filter(({ ratio }) => typeof ratio !== "number" || ratio > 1), spans };
   }, ({ items, spans }) => `${count(items)}: ${spans.from} – ${following(spans.to, -1)} (${plural(spans.baseline_days,
     "complete day")}) against the ${spans.baseline_days === 1 ? "day" : `${whole(spans.baseline_days)} days`} before`,
   ["Relations", "Before", "Ratio"], (item) => [counted(item.count), counted(item.baseline),

@@ -9,8 +9,11 @@ import { emptiness } from "./emptiness.js";
 
 const MOST = 1_000;
 
-export function view(main) {
-  let given = null, side = "consumer", level = "city", whereTo = "points", found = null, land = null;
+export function view(main, caller) {
+  // What the key may ask for. Where a consumer is, is personal below the region.
+  const may = caller.may("consumers:read") ? ["consumer", "provider"] : ["provider"];
+  const finely = () => ["country", "region", ...(side === "provider" || caller.may("personal:read") ? ["city"] : [])];
+  let side = may[0], level = finely().at(-1), given = null, whereTo = "points", found = null, land = null;
   const box = h("div", { class: "map" }), note = h("p", { class: "note", id: "map-note" });
   const map = panel("map", "Where it happens", "", "mapped"), list = panel("places", "The same as a list", "");
   const rows = shelf("scroll places", "Places"), empty = emptiness();
@@ -24,10 +27,20 @@ export function view(main) {
     whereTo = value;
     draw();
   });
-  map.tools.append(
-    choice("Places of", { consumer: "Consumers", provider: "Providers" }, side, again((value) => (side = value))),
-    choice("How finely", { country: "Countries", region: "Regions", city: "Cities" }, level,
-        again((value) => (level = value))), reach);
+  const sides = choice("Places of", { consumer: "Consumers", provider: "Providers" }, side, again((value) => {
+    side = value;
+    offer();
+  }));
+  const levels = choice("How finely", { country: "Countries", region: "Regions", city: "Cities" }, level,
+    again((value) => (level = value)));
+  function offer() {
+    if (!finely().includes(level)) level = finely().at(-1);
+    levels.offer(finely());
+    levels.press(level);
+  }
+  sides.offer(may);
+  offer();
+  map.tools.append(sides, levels, reach);
   main.replaceChildren(empty.element, map.element, list.element);
   new ResizeObserver(() => box.isConnected && draw()).observe(box);
 
@@ -38,7 +51,7 @@ export function view(main) {
   function draw() {
     if (found === null || land === null) return;
     mapChart(box, land.path, found.items.filter(placed).map((item) => ({ lat: item.lat, lon: item.lon,
-      size: typeof item.consumers === "number" ? item.consumers : 1, name: item.city ?? item.region ?? name(item),
+      size: typeof item.consumers === "number" ? item.consumers : 1, name: within(item.city ?? item.region ?? name(item)),
       label: `${name(item)}: ${plural(item.consumers, "consumer")}, ${plural(item.relations, "relation")}` })),
     whereTo === "world");
   }

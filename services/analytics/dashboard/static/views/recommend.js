@@ -5,7 +5,8 @@ import { get } from "../api.js";
 import { choice, counted, data, further, h, isFew, isolated, panel, percent, plural, rounded, shelf, table, whole, words }
   from "../dom.js";
 import { money, named } from "../money.js";
-import { headed, naming, who } from "../names.js";
+import { headed, MASK, naming, who } from "../names.js";
+import { HOW } from "./emptiness.js";
 
 const MOST = 12, GROUPS = 200, FIRST = 20, CURRENCY = /^[A-Z]{3}$/;
 const PATH = { consumer: "consumer_id", provider: "provider_id" };
@@ -45,7 +46,7 @@ export function view(main) {
   const nameOf = (found, which, item) => (which === "consumer" ? found.names(item.consumer_id) : item.name);
   // How many there are, of those that are shown.
   const first = (shown, all, one) => (all > shown ? `The first ${whole(shown)} of ${plural(all, one)}` : plural(shown, one));
-  const link = (which, id, name) => h("button", { type: "button", onclick: () => open(which, id) }, who(id, name));
+  const link = (which, id, name) => (id === MASK ? who(id, name) : h("button", { type: "button", onclick: () => open(which, id) }, who(id, name)));
 
   function explain(at) {
     chosen = at;
@@ -201,7 +202,7 @@ export function view(main) {
             "Relationships"], items.map((item) => [link("provider", item.id, item.name), people(item.relationships)])));
           return [shelves.next];
         }).then((found) => mine === given && found?.items.length === 0
-          && parts.next.say("Type the id of a consumer or provider above."));
+          && parts.next.say(`No relation is known yet. ${HOW}`));
       return null;
     },
   };

@@ -4,7 +4,8 @@ import { part } from "../answers.js";
 import { get } from "../api.js";
 import { tiesChart } from "../charts/ties.js";
 import { choice, counted, data, h, panel, rounded, shelf, table, whole, within } from "../dom.js";
-import { headed, naming, who } from "../names.js";
+import { headed, MASK, naming, who } from "../names.js";
+import { HOW } from "./emptiness.js";
 import { explained } from "./why.js";
 
 const MOST = 16, SUGGESTED = 50, PATH = { consumer: "consumer_id", provider: "provider_id" };
@@ -32,6 +33,7 @@ export function view(main, caller) {
   const opposite = () => (asked.side === "consumer" ? "provider" : "consumer");
 
   function open(nextSide, id) {
+    if (id === MASK) return;
     given.go({ ...given.state, own: { [nextSide]: id } });
   }
 
@@ -52,6 +54,10 @@ export function view(main, caller) {
     press();
     const tie = page.ties[at], { names } = page;
     if (byHand) given.keep({ [asked.side]: asked.id, with: tie.id });
+    if (tie.id === MASK) {
+      parts.why.say("Not shown: this key does not see who it is.");
+      return null;
+    }
     const [consumer, provider] = asked.side === "consumer" ? [asked.id, tie.id] : [tie.id, asked.id];
     // The explanation of another tie goes before this one comes.
     parts.why.clear();
@@ -139,7 +145,8 @@ export function view(main, caller) {
       if (!consumer && !provider) hint.then((found) => {
         if (next !== given || next.signal.aborted) return;
         const first = found?.items[0]?.provider_id;
-        if (first && first !== "•••") start("provider", first);
+        if (first && first !== MASK) start("provider", first);
+        else if (found && !first) parts.ties.say(`No relation is known yet. ${HOW}`);
         else parts.ties.say("Type the id of a provider or consumer above.");
       });
       return null;
