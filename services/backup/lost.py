@@ -16,6 +16,7 @@ from shared.contracts.findings import FINDINGS
 from shared.contracts.topics import Topics
 from shared.erasure.records import KEYS
 from shared.mongo.errors import translated
+from shared.mongo.limits import STREAM_MS
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.runtime.protocols import Document, Partition
 from shared.settings import Settings
@@ -82,18 +83,18 @@ def _stored(database: Database[Document]) -> Iterator[tuple[str, str]]:
         base = name.partition("@")[0]
         documents = database[name]
         if base in _SEALED:
-            for each in documents.find({}, dict.fromkeys(_FIELDS, 1)):
+            for each in documents.find({}, dict.fromkeys(_FIELDS, 1), max_time_ms=STREAM_MS):
                 if holds_tokens(each):
                     yield each["tenant"], each["consumer_id"]
                 if each.get("blind"):
                     yield each["tenant"], TENANT
         elif base == DEAD_LETTERS:
-            for each in documents.find({}, {"value": 1, "headers": 1}):
+            for each in documents.find({}, {"value": 1, "headers": 1}, max_time_ms=STREAM_MS):
                 headers = tuple((header["name"], bytes(header["value"])) for header in each["headers"])
                 if (owner := sealed_for(each["value"], headers)) is not None:
                     yield owner
         elif base == _ENDPOINTS:
-            for each in documents.find({}, {"tenant": 1, "secrets": 1}):
+            for each in documents.find({}, {"tenant": 1, "secrets": 1}, max_time_ms=STREAM_MS):
                 if any(is_token(secret.get("secret")) for secret in each["secrets"]):
                     yield each["tenant"], TENANT
         elif base in _SIGNING and documents.find_one({"sealed": True}, {"_id": 1}) is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pymongo
 from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 from pymongo.errors import CollectionInvalid, OperationFailure
@@ -20,11 +21,12 @@ from services.backup.lost import find_lost, record_lost
 from shared.access.audit_factory import audit_key, open_witness, user
 from shared.access.audit_mongo import COLLECTION as AUDITED
 from shared.access.keys_mongo import COLLECTION as API_KEYS
-from shared.contracts.errors import ConfigurationError, Stale
+from shared.contracts.errors import ConfigurationError, Stale, Unavailable
 from shared.contracts.revision import REVISION
 from shared.erasure.gate import destroy
 from shared.erasure.ledger import read_ledger
 from shared.mongo.errors import translated
+from shared.mongo.limits import STREAM_MS
 from shared.mongo.restores import ENDS
 from shared.mongo.store import OUTBOX, POSITIONS, connect
 from shared.runtime.protocols import Document, Partition
@@ -36,6 +38,7 @@ from shared.versions.generations import place_of
 #: last: what they stand for is there by then.
 _FIRST, _LAST = (WRAPPING_KEYS, DATA_KEYS), (OUTBOX, POSITIONS)
 _BATCH, _BATCH_BYTES = 1_000, 8 * 1024 * 1024
+_PASS_SECONDS = STREAM_MS / 1000
 _BUSY = (
     "another process has written to the collection {name} meanwhile: a service that runs, or another kith "
     "restore. Stop them, and restore again"
@@ -169,7 +172,8 @@ def restore(
         counts = documents, from_topic, destroyed
         done = _afterwards(settings, database, claim, source, dict(positions), trail, as_new, counts)
     if done.lost_keys and not keys_topic:
-        with suppress(ConfigurationError):
+        # What is done is told in any case.
+        with suppress(ConfigurationError, Unavailable):
             keys_bounds(settings)
             say("There is a topic of data keys, which may have them: restore again, with --keys-from-topic")
     return done
@@ -186,10 +190,13 @@ def _afterwards(
     counts: tuple[int, int, int],
 ) -> Restored:
     now, key, moment = datetime.now(UTC), audit_key(settings), source.data.moment
+    claim.check()
     recovered = recover_audit(database, trail, key)
     revoked = _revoke(database, recovered.revoked, now)
     read = _read_by_relations(positions)
     lost = find_lost(settings, database, read if keys_are_as_new else {}, stored=not keys_are_as_new)
+    # The search may have read the whole log.
+    claim.check()
     record_lost(database, lost, moment, now)
     entries = record_restore(database, recovered, moment, user(), now, key)
     with closing(open_witness(settings)) as witness:
@@ -219,11 +226,13 @@ def _load(
                 claim.check()
                 # Documents that were stored before a validator may not satisfy it.
                 database[name].insert_many(batch, ordered=False, bypass_document_validation=True)
-            # Before an index lets MongoDB delete what has expired since.
-            count = database[name].count_documents({})
-            for index in extended(known.indexes):
-                given = {option: value for option, value in index.items() if option not in ("key", "v", "ns")}
-                database[name].create_index(list(index["key"].items()), **given)
+            # Instead of the client's limits, which are those of an answer, not of a pass over a whole collection.
+            with pymongo.timeout(_PASS_SECONDS):
+                # Before an index lets MongoDB delete what has expired since.
+                count = database[name].count_documents({})
+                for index in extended(known.indexes):
+                    given = {option: value for option, value in index.items() if option not in ("key", "v", "ns")}
+                    database[name].create_index(list(index["key"].items()), **given)
     except (CollectionInvalid, OperationFailure, Stale) as error:
         if isinstance(error, OperationFailure) and error.code not in _CONCURRENT:
             raise

@@ -178,6 +178,7 @@ def test_an_erasure_before_the_first_key_leaves_nothing_that_looks_like_a_lost_d
     process: Process, log: list[Message]
 ) -> None:
     process.vault.destroy("t", "bob")
+    assert (process.store.publish_all(), log) == (0, [])
     assert process.vault.problems() == []
     process.vault.keys("t", ["ann", "bob"])
     assert set(topic(log)[0]) == {"t:ann"}
