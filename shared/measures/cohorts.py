@@ -27,7 +27,7 @@ class Cohort(BaseModel):
 
 
 class Cohorts(Answer):
-    """Answers: of those who came first in one day, week or month, how many still come? Is it getting better?"""
+    """Answers: of those who came first in one day, week or month, how many still come?"""
 
     unit: Unit
     running: bool = Field(
