@@ -12,7 +12,7 @@ import typer
 
 from services.cli.completion import among, formats
 from services.cli.completion import datasets as datasets_offered
-from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable, validator_message
 from shared.service.launch import read_settings
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def _measure(
     except ValidationError as error:
         wrong = error.errors()[0]
         unknown = wrong["type"] == "extra_forbidden"
-        text = f"is no parameter of measures/{name}" if unknown else wrong["msg"].removeprefix("Value error, ")
+        text = f"is no parameter of measures/{name}" if unknown else validator_message(wrong)
         raise BadParameter(str(wrong["loc"][0]), text) from None
     for label, text, _ in about(found, asked):
         progress.note(f"{label}: {text}")

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from shared.contracts.errors import validator_message
+
 _MOST = 5
 
 
@@ -38,5 +40,4 @@ def _message(error: Any, keys: list[str]) -> str:
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(error["loc"][-1]), keys, 1)
         return "is not a key of this table" + (f"; did you mean {near[0]}?" if near else "")
-    message: str = error["msg"]
-    return message.removeprefix("Value error, ").replace("Input should", "should")
+    return validator_message(error).replace("Input should", "should")

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from shared.contracts.errors import InvalidEvent
+from shared.contracts.errors import InvalidEvent, validator_message
 from shared.contracts.events import (
     EVENT_TYPES,
     PLAIN,
@@ -211,7 +211,7 @@ def explain(error: ValidationError) -> InvalidEvent:
             )
         errors, first, location = of_text[:1], of_text[0], location[:3]
     detail = {"missing": "is required", "extra_forbidden": "is not a field of this event type"}.get(
-        first["type"], first["msg"].removeprefix("Value error, ")
+        first["type"], validator_message(first)
     )
     if first["type"] == "string_pattern_mismatch" and VISIBLE in detail:
         detail = NOT_VISIBLE

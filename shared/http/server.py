@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from shared.contracts.codec import NOT_VISIBLE
-from shared.contracts.errors import NotPrepared, TooSlow, Unavailable, WrongMasterKey
+from shared.contracts.errors import NotPrepared, TooSlow, Unavailable, WrongMasterKey, validator_message
 from shared.contracts.events import VISIBLE
 from shared.http.parameters import BadParameter
 from shared.http.problems.client import NO_SUCH_PATH
@@ -150,7 +150,7 @@ async def _bad_parameters(_: Request, error: Exception) -> Response:
         # Nothing is left of a body as a whole.
         {
             "field": ".".join(str(part) for part in item["loc"][1:]) or "body",
-            "detail": NOT_VISIBLE if VISIBLE in item["msg"] else str(item["msg"]),
+            "detail": NOT_VISIBLE if VISIBLE in item["msg"] else validator_message(item),
         }
         for item in error.errors()
     ]

@@ -4,13 +4,14 @@ import ast
 import asyncio
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import pytest
 from fastapi import FastAPI, HTTPException
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import AfterValidator
 
 from shared.contracts.errors import NotPrepared, Unavailable
 from shared.http.problems import client, server
@@ -151,6 +152,23 @@ def test_the_type_of_an_answer_leads_to_its_page() -> None:
         [page] = get(app, body["type"])
         assert page.status_code == 200
     assert [answer.status_code for answer in answers] == [404, 422, 400, 409, 418]
+
+
+def test_a_refusal_is_the_sentence_of_the_validator_alone() -> None:
+    def short(value: str) -> str:
+        if len(value) > 3:
+            raise ValueError("has more than three letters")
+        return value
+
+    app = bare(OPEN)["relations"]
+
+    @app.get("/test/words/{word}")
+    @public
+    async def words(word: Annotated[str, AfterValidator(short)]) -> Any:
+        return {"word": word}
+
+    [answer] = get(app, "/test/words/long-one")
+    assert answer.json()["errors"] == [{"field": "word", "detail": "has more than three letters"}]
 
 
 def test_a_problem_has_the_members_that_it_is_given() -> None:
