@@ -8,7 +8,7 @@ from shared.access.lineage import KEY, ContainedByParameter, ContainedIn, Count,
 
 #: The fields that a ranking by a measure reveals.
 MEASURED = DerivedBy(
-    "measure", {"count": (), "consumers": (), "amount": ("amount", "currency"), "rating": ("rating",)}
+    "measure", {"count": ("count",), "consumers": (), "amount": ("amount", "currency"), "rating": ("rating",)}
 )
 #: The key in a cursor.
 _IN_CURSOR = ContainedByParameter("by", KEY.values)

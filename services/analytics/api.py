@@ -103,7 +103,9 @@ def create_app(
     ) -> AggregatePage:
         """Every whole bucket that the period touches, ordered by bucket, then by key."""
         place = cursors.decode(cursor)
-        found = queries.aggregates(tenant, by, nfc(key) if key else None, bucket, period(from_, to), limit, place)
+        found = queries.aggregates(
+            tenant, by, None if key is None else nfc(key), bucket, period(from_, to), limit, place
+        )
         return AggregatePage(items=found.items, next=cursors.encode(found.next))
 
     @app.get(

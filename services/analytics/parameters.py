@@ -45,9 +45,9 @@ def hour_bucket(day: str, hour: str) -> str:
 
 
 def period(from_: str | None, to: str | None) -> Period:
-    """The hours that [from, to) touches; None or empty means open. Raises BadParameter."""
-    start = moment("from", from_) if from_ else None
-    stop = moment("to", to) if to else None
+    """The hours that [from, to) touches; None means open. Raises BadParameter."""
+    start = None if from_ is None else moment("from", from_)
+    stop = None if to is None else moment("to", to)
     if start is not None and stop is not None and start >= stop:
         raise BadParameter("to", "must be later than from")
     first = _FIRST if start is None else max(_FIRST, hour_number(start))

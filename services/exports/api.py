@@ -227,4 +227,4 @@ def catalogue() -> Catalogue:
 
 
 def _time(name: str, text: str | None) -> datetime | None:
-    return moment(name, text) if text else None
+    return None if text is None else moment(name, text)

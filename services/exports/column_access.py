@@ -84,7 +84,7 @@ def revealed_by_rows(dataset: Dataset, masks: Sequence[str], by: str | None = No
     something else, for each kind."""
     if not dataset.partials:
         return None
-    return reveals(masks, ("time", *GROUPED.of({"by": by})))
+    return reveals(masks, ("time", "day", *GROUPED.of({"by": by})))
 
 
 def hidden_from_credential(what: str) -> Denied:

@@ -157,6 +157,7 @@ CONSUMERS = Dataset(
             "choice",
             "Mode of the erasure, anonymise or delete; null if the consumer is not erased.",
             "erased",
+            tells=("erased", "mode"),
         ),
         Column("personal", "json", "Fields that identify a person, such as name and address.", personal=True),
     ),
@@ -197,7 +198,7 @@ AGGREGATES = Dataset(
     source="analytics",
     collection="aggregates",
     columns=(
-        Column("id", "text", _ID, tells=(*_KEYS, "time")),
+        Column("id", "text", _ID, tells=(*_KEYS, "by", "time", "day")),
         Column("by", "choice", "Grouping: total, kind, provider, consumer or provider_kind.", "by", tells=()),
         Column(
             "key",

@@ -34,7 +34,7 @@ def frame(
     mongo: str | None = None,
     url: str | None = None,
     key: str | None = None,
-    tenant: str = "default",
+    tenant: str | None = None,
     database: str = "kith",
     since: When = None,
     until: When = None,
@@ -48,7 +48,8 @@ def frame(
     and the others. It is read from MongoDB (``mongo`` is its address, ``database`` its name; without both
     addresses, those of KITH_MONGO and KITH_DATABASE) or from the exports service (``url``, with ``key``, an API
     key). The period is [since, until): days as text or dates in UTC, or aware times. ``filters``: kind, category,
-    consumer_id, provider_id, purpose; of aggregates by and key; of a measure its own parameters.
+    consumer_id, provider_id, purpose; of aggregates by and key; of a measure its own parameters. ``tenant`` is by
+    default that of the key, and from MongoDB ``default``.
 
     Columns, units and descriptions are those of ``GET /v1/export``. pandas gets Int64 for whole numbers, category
     for kinds and currencies, datetime64[us, UTC] for times and datetime64 for days; polars gets Int64,
@@ -79,6 +80,7 @@ def frame(
         mongo, database = settings.mongo, settings.database
     if mongo is None:
         raise ConfigurationError("no address of the data: pass mongo or url, or set KITH_MONGO")
+    tenant = tenant or "default"
     with connect(mongo) as client:
         query = ExportQuery(
             tenant, bounds.get("since"), bounds.get("until"), *(filters.get(name) for name in _FILTERS)
@@ -104,7 +106,7 @@ def _fetch(
     url: str,
     dataset: str,
     key: str | None,
-    tenant: str,
+    tenant: str | None,
     bounds: dict[str, datetime],
     personal: bool,
     filters: dict[str, str],
@@ -113,7 +115,8 @@ def _fetch(
     asked |= {{"since": "from", "until": "to"}[name]: _text(at) for name, at in bounds.items()}
     if personal:
         asked["personal"] = "true"
-    headers = {"Kith-Tenant": tenant} | ({} if key is None else {"Authorization": f"Bearer {key}"})
+    named = {"Kith-Tenant": tenant, "Authorization": None if key is None else f"Bearer {key}"}
+    headers = {name: value for name, value in named.items() if value is not None}
     request = urllib.request.Request(f"{url.rstrip('/')}/v1/export/{dataset}?{urlencode(asked)}", headers=headers)
     try:
         with urllib.request.urlopen(request) as answer:

@@ -90,7 +90,8 @@ Why = Literal["unknown", "withheld", "weightless", "unreached", "excluded"]
 
 
 class Answers(BaseModel):
-    items: Annotated[list[Answer], OrderedBy("score", *STRENGTH, "location", "categories")] = Field(
+    # A closed provider is no answer, unless the known ones are asked for.
+    items: Annotated[list[Answer], OrderedBy("score", *STRENGTH, "location", "categories", "closed")] = Field(
         description="Best first, equal ones by id."
     )
     candidates: Annotated[int | None, DerivedFrom()] = Field(

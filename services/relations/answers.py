@@ -14,7 +14,8 @@ from shared.runtime.protocols import Document
 
 LEFT_OUT = "With a purpose: whether the page leaves out items of consumers who have not granted it."
 #: The strength of a single relation follows from its kind and time, so it reveals both.
-_Strength = Annotated[float, DerivedFrom("strength", "kind", "time")]
+_STRENGTH = ("strength", "score", "kind", "time")
+_Strength = Annotated[float, DerivedFrom(*_STRENGTH)]
 #: The most kinds that an answer shows.
 MOST_KINDS = 100
 MORE_KINDS = "True if kinds are left out: GET …/cells has all of them. Left out otherwise."
@@ -96,10 +97,8 @@ class RelationshipSummary(BaseModel):
 
 
 class RelationshipPage(BaseModel):
-    items: Annotated[list[RelationshipSummary], OrderedBy("strength", "kind", "time")] = Field(
-        description="Strongest first."
-    )
-    next: Annotated[str | None, ContainedIn("strength", "consumer_id", "provider_id")] = Field(
+    items: Annotated[list[RelationshipSummary], OrderedBy(*_STRENGTH)] = Field(description="Strongest first.")
+    next: Annotated[str | None, ContainedIn("strength", "score", "consumer_id", "provider_id")] = Field(
         description="The cursor of the next page; null on the last one."
     )
     left_out: bool | None = Field(None, description=LEFT_OUT)
@@ -146,7 +145,7 @@ class Relationship(BaseModel):
     )
     more_kinds: Annotated[bool | None, DerivedFrom("kind")] = Field(None, description=MORE_KINDS)
     # Which relations they are reveals their kinds and times, too.
-    evidence: Annotated[list[Evidence], DerivedFrom("strength", "kind", "time")] = Field(
+    evidence: Annotated[list[Evidence], DerivedFrom(*_STRENGTH)] = Field(
         description="The relations with the highest weights, highest first."
     )
 

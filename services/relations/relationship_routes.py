@@ -43,7 +43,7 @@ def add_relationships(app: FastAPI, queries: Queries, strength: Strength, clock:
         consumer_id: Annotated[QueryId | None, DerivedFrom("consumer_id"), Query()] = None,
         provider_id: Annotated[QueryId | None, DerivedFrom("provider_id"), Query()] = None,
         limit: Limit = 100,
-        cursor: Annotated[Cursor, DerivedFrom("strength", "consumer_id", "provider_id")] = None,
+        cursor: Annotated[Cursor, DerivedFrom("strength", "score", "consumer_id", "provider_id")] = None,
         purpose: Purpose = None,
     ) -> Any:
         """The relationships of a consumer or of a provider, strongest first.

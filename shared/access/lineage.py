@@ -95,10 +95,10 @@ KEY = DerivedBy(
     "by",
     {
         "total": (),
-        "kind": ("kind",),
-        "provider": ("provider_id",),
-        "consumer": ("consumer_id",),
-        "provider_kind": ("provider_id", "kind"),
+        "kind": ("key", "kind"),
+        "provider": ("key", "provider_id"),
+        "consumer": ("key", "consumer_id"),
+        "provider_kind": ("key", "provider_id", "kind"),
     },
 )
 #: Grouping by kind reveals how many relations are of one kind, even under a masked key. Grouping by an id only
@@ -113,7 +113,10 @@ def reveals(masks: Iterable[str], fields: Iterable[str]) -> str | None:
     wanted = [mask.split(".") for mask in masks]
     for field in fields:
         parts = field.split(".")
-        if any(_overlaps(mask, parts[at:]) for mask in wanted for at in range(len(parts))):
+        # A part may be masked by its own name alone: ``city`` is in what a whole ``location`` reveals.
+        within = [[part] for part in _PARTS.get(parts[-1]) or ()]
+        ends = [*(parts[at:] for at in range(len(parts))), *within]
+        if any(_overlaps(mask, end) for mask in wanted for end in ends):
             return field
     return None
 

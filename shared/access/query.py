@@ -87,7 +87,7 @@ class Parameters:
 
     def check_scopes(self, caller: Caller, given: Given) -> None:
         """Raise Denied (403) for a parameter that filters by data which the caller may not read."""
-        for name in dict.fromkeys(name for name, value in given if value != ""):
+        for name in dict.fromkeys(name for name, _ in given):
             for scope in self._chosen[name].scopes if name in self._chosen else ():
                 if not caller.may(scope):
                     raise forbidden(scope, f"the parameter {name}")
@@ -96,7 +96,7 @@ class Parameters:
         """Raise Denied (403) for a parameter that filters or orders by a masked field: a series of requests would
         reveal the field."""
         values = self.values(given)
-        named = {name for name, value in given if value != ""}
+        named = {name for name, _ in given}  # an empty value is one, too: a category may be empty
         for name, parameter in {
             **self._chosen,
             **{name: self.path[name] for name in path if name in self.path},

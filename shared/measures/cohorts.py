@@ -27,7 +27,7 @@ class Cohort(BaseModel):
 
 
 class Cohorts(Answer):
-    """Answers: of those who came first in one month, how many still come, and is it getting better?"""
+    """Answers: of those who came first in one day, week or month, how many still come, and is it getting better?"""
 
     unit: Unit
     running: bool = Field(

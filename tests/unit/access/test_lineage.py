@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from services.analytics.dashboard.figures import Figures
 from services.exports.datasets import DATASETS
 from shared.access.guard import Access
-from shared.access.lineage import SOURCES, DerivedFrom, OrderedBy, is_maskable, reveals
+from shared.access.lineage import MASKABLE, SOURCES, DerivedFrom, OrderedBy, is_maskable, reveals
 from shared.access.masks import MASK, hidden_order, masked
 from shared.access.query import Parameters
 from shared.http.scopes import need_of, takes_any_parameter
@@ -130,9 +130,7 @@ def test_every_column_declares_what_it_reveals() -> None:
     for dataset in DATASETS.values():
         for column in dataset.columns:
             assert column.name in SOURCES or column.tells is not None, f"{dataset.name} {column.name}"
-            assert all(
-                field.split(".")[0] in SOURCES or field in ("strength", "score") for field in column.tells or ()
-            )
+            assert all(field.split(".")[0] in MASKABLE for field in column.tells or ())
 
 
 #: A field of events → names of columns and fields that contain a sum, a mean, a share or an order of it.
@@ -155,6 +153,23 @@ def test_a_mask_hides_every_field_that_is_derived_from_it(field: str) -> None:
             name = path.rpartition(".")[2].removesuffix("_minor")
             if name in KNOWN[field]:
                 assert reveals([field], declared) or name == field, f"{place} {path}"
+
+
+def test_an_answer_with_a_list_of_scores_is_refused_where_scores_are_masked() -> None:
+    """The order of the list would tell which score is the higher. A person's own data are listed by their ids."""
+    scored = {
+        place: model for place, model in models() if _lists_scores(model) and not place.startswith("privacy ")
+    }
+    assert len(scored) >= 3
+    assert [place for place, model in scored.items() if hidden_order(model, ["score"], {}) is None] == []
+
+
+def _lists_scores(model: type[BaseModel]) -> bool:
+    for field in model.model_fields.values():
+        inner = _models(field.annotation, [])
+        if inner is not None and ("score" in inner.model_fields or _lists_scores(inner)):
+            return True
+    return False
 
 
 def _fields(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -222,6 +237,11 @@ def test_null_hides_nothing_and_stays() -> None:
         ("traits.amount", "amount", False),
         ("personal.email", "personal", True),
         ("amounts", "amount", False),
+        # A part may be masked by its own name, and a whole reveals its parts.
+        ("city", "location", True),
+        ("lat", "location", True),
+        ("id", "event", True),
+        ("email", "location", False),
     ],
 )
 def test_a_mask_covers_a_field_as_a_whole_or_in_part(mask: str, field: str, hit: bool) -> None:

@@ -141,6 +141,14 @@ REFUSED = [
     ("analytics", "/v1/measures/concentration?measure=amount", "amount"),
     ("analytics", "/v1/measures/ratings", "rating"),
     ("analytics", "/v1/live?kind=view", "kind"),
+    # An empty value chooses as well: a category may be empty.
+    ("analytics", "/v1/measures/concentration?category=", "categories"),
+    ("relations", "/v1/measures/rfm?category=", "categories"),
+    # The same value under another name.
+    ("analytics", "/v1/aggregates?by=consumer&key=ada", "key"),
+    ("relations", "/v1/relationships?consumer_id=ada", "score"),
+    ("intelligence", "/v1/recommendations?consumer_id=ada", "city"),
+    ("intelligence", "/v1/recommendations?consumer_id=ada", "closed"),
     ("privacy", "/v1/consumers/ada/export", "consumer_id"),
 ]
 
@@ -149,7 +157,7 @@ REFUSED = [
 def test_nothing_is_selected_or_ordered_by_what_is_masked(service: str, path: str, mask: str) -> None:
     """One question after the other would reveal it: before anything is read."""
     app = MASKED[service]
-    scopes = "relations:read,analytics:read,consumers:read,personal:read"
+    scopes = "relations:read,analytics:read,consumers:read,personal:read,intelligence:read"
     answer = ask(app, "GET", path, f"{scopes}/{mask}")
     assert answer.status_code == 403
     assert "is hidden from this credential" in answer.json()["detail"]

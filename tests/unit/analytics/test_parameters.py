@@ -29,7 +29,7 @@ from shared.http.parameters import BadParameter
             ("2026-11-20", "2026-11-21"),
             ("2026-11-20T22:00:00Z", "2026-11-21T00:00:00Z"),
         ),
-        (None, "", ("1970-01-01", "9000-01-01"), ("1970-01-01T00:00:00Z", "9000-01-01T00:00:00Z")),
+        (None, None, ("1970-01-01", "9000-01-01"), ("1970-01-01T00:00:00Z", "9000-01-01T00:00:00Z")),
         (
             "0001-01-01",
             "9999-12-31",
@@ -54,6 +54,7 @@ def test_a_period_in_which_no_event_can_be_is_empty(from_: str, to: str) -> None
 @pytest.mark.parametrize(
     "text",
     [
+        "",
         "yesterday",
         "20261121",
         "2026-W47-6",
