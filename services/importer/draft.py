@@ -89,10 +89,10 @@ def _text_options(path: Path, format: Literal["csv", "jsonl", "sqlite", "xlsx"])
             for row in read
             if isinstance(row, Refused) or not _SEPARATOR.fullmatch(row.cells[0])
         ]
-        if rows and guess.is_data(first := rows[0][1]):
+        titled = _below_title((number, sum(bool(cell.strip()) for cell in cells)) for number, cells in rows)
+        if rows and not titled and guess.is_data(first := rows[0][1]):
             options |= {"header": False, "columns": [f"column_{n}" for n, _ in enumerate(first, 1)]}
-        else:
-            options |= _below_title((number, sum(bool(cell.strip()) for cell in cells)) for number, cells in rows)
+        options |= titled
     return options
 
 

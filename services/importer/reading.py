@@ -48,8 +48,10 @@ class FieldReader:
         #: Reads the currency of an amount that is multiplied by its scale.
         self._currency = None if code is None else FieldReader(code, "text", source, collected, "currency")
         self.column = spec.column
-        # Text that the mapping declares as text, or states itself, is kept as it is written.
-        self._as_written = spec.type == "text" or spec.const is not None
+        # Text that the mapping declares as text is kept as it is written, as is what it states itself.
+        self._as_written = spec.type == "text"
+        stated = (spec.const, *(spec.map or {}).values())
+        self._own = frozenset(each for each in stated if isinstance(each, str))
         self._names = path in IDS
         self._identifies = path.startswith("personal.")
         self._is_place = path.startswith("location.")
@@ -174,11 +176,11 @@ class FieldReader:
 
     def _text(self, value: Any) -> str:
         self._lost += isinstance(value, str) and LOST in value
-        if self._names and not (self._as_written and isinstance(value, str)):
+        if isinstance(value, str) and (self._as_written or value in self._own):
+            return to_text(value)
+        if self._names:
             return to_id(value)
-        if self._identifies and not (self._as_written and isinstance(value, str)):
-            return to_personal(value)
-        return to_text(value)
+        return to_personal(value) if self._identifies else to_text(value)
 
     def _number(self, value: Any, row: Fields) -> int | float | None:
         spec = self._spec

@@ -7,11 +7,11 @@ from pydantic import BaseModel, Field
 from shared.access.lineage import Count, DerivedFrom, Label, OrderedBy, Ratio
 
 #: What a relationship's strength follows from.
-STRENGTH = ("strength", "kind", "time")
+STRENGTH = ("strength", "score", "kind", "time")
 Strength = Annotated[float, DerivedFrom(*STRENGTH)]
 #: A score is made of strengths.
-Score = Annotated[float, DerivedFrom("score", *STRENGTH, "location", "categories")]
-Points = Annotated[float, DerivedFrom("score", *STRENGTH, "location", "categories")]
+Score = Annotated[float, DerivedFrom(*STRENGTH, "location", "categories")]
+Points = Annotated[float, DerivedFrom(*STRENGTH, "location", "categories")]
 Few = Annotated[int | Literal["few"], DerivedFrom()]
 MASKED = "Fields that the credential may not see, shown as •••. Left out when there are none."
 LEFT_OUT = "With a purpose: whether consumers are missing who have not granted it."
@@ -59,7 +59,7 @@ class Reason(BaseModel):
         description="For a similar provider: how many consumers know both, who are not named; `few` below five.",
     )
     rest: Count | None = Field(None, description="How many further relationships led there.")
-    rest_points: Annotated[float | None, DerivedFrom("score", *STRENGTH)] = Field(
+    rest_points: Annotated[float | None, DerivedFrom(*STRENGTH)] = Field(
         None, description="Their part of the points."
     )
 
@@ -73,7 +73,7 @@ class Answer(BaseModel):
     categories: list[str] | None = None
     rank: Count
     score: Score
-    chance: Annotated[float | None, DerivedFrom("score", *STRENGTH)] = Field(
+    chance: Annotated[float | None, DerivedFrom(*STRENGTH)] = Field(
         None, description="By a learned model: the probability that this one is next."
     )
     relationships: Few = Field(
@@ -91,7 +91,7 @@ Why = Literal["unknown", "withheld", "weightless", "unreached", "excluded"]
 
 class Answers(BaseModel):
     # A closed provider is no answer, unless the known ones are asked for.
-    items: Annotated[list[Answer], OrderedBy("score", *STRENGTH, "location", "categories", "closed")] = Field(
+    items: Annotated[list[Answer], OrderedBy(*STRENGTH, "location", "categories", "closed")] = Field(
         description="Best first, equal ones by id."
     )
     candidates: Annotated[int | None, DerivedFrom()] = Field(
@@ -130,10 +130,10 @@ class Affinity(BaseModel):
     strength: Annotated[float | None, DerivedFrom(*STRENGTH)] = Field(
         description="Of their relationship; null without one."
     )
-    score: Annotated[float | None, DerivedFrom("score", *STRENGTH)] = Field(
+    score: Annotated[float | None, DerivedFrom(*STRENGTH)] = Field(
         description="Predicted from the consumer's other relationships; null where these do not lead there."
     )
-    rank: Annotated[int | None, DerivedFrom("score", *STRENGTH)] = Field(
+    rank: Annotated[int | None, DerivedFrom(*STRENGTH)] = Field(
         description="Among the providers that the consumer does not know; for a known one, among the known."
     )
     candidates: Count

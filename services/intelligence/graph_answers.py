@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from services.intelligence.answers import LEFT_OUT, MASKED, AsOf, Few, Strength
+from services.intelligence.answers import LEFT_OUT, MASKED, STRENGTH, AsOf, Few, Strength
 from shared.access.lineage import Count, DerivedFrom, Label, OrderedBy
 
 SideName = Annotated[Literal["consumer", "provider"], DerivedFrom()]
@@ -46,7 +46,7 @@ class Paths(BaseModel):
 class Neighbours(BaseModel):
     """The nodes around one, the strongest relationships first."""
 
-    nodes: Annotated[list[Node], OrderedBy("strength", "kind", "time")]
+    nodes: Annotated[list[Node], OrderedBy(*STRENGTH)]
     edges: list[Edge]
     omitted: Count = Field(
         description="Relationships of these nodes that are not shown, because of the limit or the purpose."

@@ -107,7 +107,7 @@ class Place(BaseModel):
 
 class CampaignList(BaseModel):
     consumer_id: str
-    providers: Annotated[list[Place], OrderedBy("score", *STRENGTH, "closed")] = Field(
+    providers: Annotated[list[Place], OrderedBy(*STRENGTH, "closed")] = Field(
         description="Highest score first; 0 where the walk does not lead there."
     )
 

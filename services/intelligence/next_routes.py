@@ -23,11 +23,11 @@ Months = Annotated[int, DerivedFrom(*STRENGTH)]
 Month = Annotated[str, DerivedFrom("first", "last", *STRENGTH)]
 Estimate = Annotated[float, DerivedFrom(*STRENGTH)]
 #: Of the walk alone, so that neither places nor categories are in it.
-Score = Annotated[float, DerivedFrom("score", *STRENGTH)]
+Score = Annotated[float, DerivedFrom(*STRENGTH)]
 Money = Annotated[float, DerivedFrom("amount", "currency", *STRENGTH)]
 
 
-_BY_CURRENCY = {"None": ("score", *STRENGTH), "*": ("score", *STRENGTH, "amount", "currency")}
+_BY_CURRENCY = {"None": STRENGTH, "*": (*STRENGTH, "amount", "currency")}
 
 
 class NextCall(BaseModel):

@@ -23,7 +23,7 @@ from shared.http.server import problem
 #: Names and values of parameters, and of members of a body.
 Given = Sequence[tuple[str, Any]]
 
-_NOTHING: tuple[Any, ...] = (None, "", [], {})
+_NOTHING: tuple[Any, ...] = (None, [], {})
 #: So that a refusal costs no more than an answer.
 _MOST_FAULTS, _MOST_NAME = 10, 64
 _NAME = re.compile(rf"[A-Za-z0-9_.$-]{{1,{_MOST_NAME}}}")
@@ -76,7 +76,8 @@ class Parameters:
         return problem(422, "; ".join(f"{name}: {detail}" for name, detail in faults.items()), errors=errors)
 
     def members(self, body: Any) -> list[tuple[str, Any]]:
-        """The members of a body that declare something and are given: an empty one chooses nothing."""
+        """The members of a body that declare something and are given: an empty list or object chooses nothing, but
+        an empty text does, as in the query."""
         if not isinstance(body, dict):
             return []  # which the route's own parser reports
         return [(name, body[name]) for name in self.body if body.get(name) not in _NOTHING]

@@ -43,6 +43,7 @@ NOT_VISIBLE = (
     "filler or direction character, a variation selector); remove it"
 )
 NOT_TEXT = "contains a control character, as NUL, or one that reverses the direction of text; remove it"
+_IN_WORDS = {VISIBLE: NOT_VISIBLE, TEXT: NOT_TEXT}
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
@@ -174,6 +175,11 @@ def _upcast(fields: dict[str, Any], upcasters: Mapping[tuple[str, int], Upcaster
     return fields
 
 
+def in_words(message: str) -> str:
+    """A message of pydantic's, in words where it would quote the pattern of texts that people read."""
+    return next((said for pattern, said in _IN_WORDS.items() if pattern in message), message)
+
+
 def explain(error: ValidationError) -> InvalidEvent:
     """The first error of a validation as an InvalidEvent, which never quotes the offending value."""
     errors: list[dict[str, Any]] = [
@@ -211,12 +217,8 @@ def explain(error: ValidationError) -> InvalidEvent:
             )
         errors, first, location = of_text[:1], of_text[0], location[:3]
     detail = {"missing": "is required", "extra_forbidden": "is not a field of this event type"}.get(
-        first["type"], validator_message(first)
+        first["type"], in_words(validator_message(first))
     )
-    if first["type"] == "string_pattern_mismatch" and VISIBLE in detail:
-        detail = NOT_VISIBLE
-    if first["type"] == "string_pattern_mismatch" and TEXT in detail:
-        detail = NOT_TEXT
     if first["type"] == "datetime_from_date_parsing":
         detail = WANTED  # of the pattern it is, but there is no such day, hour or second
     if len(errors) > 1:

@@ -178,7 +178,7 @@ def stated_in(headers: Headers) -> list[tuple[str, str]]:
 def is_binary(headers: Headers) -> bool:
     """Whether a Kafka message is a CloudEvent in binary mode: a header contains one of the required attributes,
     and the content type is not that of structured mode."""
-    return any(name.lower() in _REQUIRED for name, _ in headers) and not any(
+    return any(value and name.lower() in _REQUIRED for name, value in headers) and not any(
         name.lower() == _CONTENT_TYPE and value.lower().startswith(b"application/cloudevents")
         for name, value in headers
     )

@@ -13,9 +13,9 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from shared.contracts.codec import NOT_VISIBLE
+from shared.contracts.codec import in_words
 from shared.contracts.errors import NotPrepared, TooSlow, Unavailable, WrongMasterKey, validator_message
-from shared.contracts.events import VISIBLE
+from shared.contracts.strict_json import safe_path
 from shared.http.parameters import BadParameter
 from shared.http.problems.client import NO_SUCH_PATH
 from shared.http.problems.kind import ProblemType
@@ -147,10 +147,10 @@ async def _bad_parameters(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     errors = [
         # The first part of the location is where it was sent (query, path, header), the rest its name.
-        # Nothing is left of a body as a whole.
+        # Nothing is left of a body as a whole. The name of an unknown member may be anything.
         {
-            "field": ".".join(str(part) for part in item["loc"][1:]) or "body",
-            "detail": NOT_VISIBLE if VISIBLE in item["msg"] else validator_message(item),
+            "field": safe_path([str(part) for part in item["loc"][1:]]) or "body",
+            "detail": in_words(validator_message(item)),
         }
         for item in error.errors()
     ]

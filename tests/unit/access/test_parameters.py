@@ -147,6 +147,7 @@ REFUSED = [
     # The same value under another name.
     ("analytics", "/v1/aggregates?by=consumer&key=ada", "key"),
     ("relations", "/v1/relationships?consumer_id=ada", "score"),
+    ("intelligence", "/v1/neighbours/consumer/ada", "score"),
     ("intelligence", "/v1/recommendations?consumer_id=ada", "city"),
     ("intelligence", "/v1/recommendations?consumer_id=ada", "closed"),
     ("privacy", "/v1/consumers/ada/export", "consumer_id"),

@@ -255,7 +255,9 @@ def test_the_guard_sees_of_a_body_what_the_route_sees(spelling: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("member", "scope"), [({"purpose": "mail"}, CONSUMERS), ({"category": "bar"}, RELATIONS)], ids=str
+    ("member", "scope"),
+    [({"purpose": "mail"}, CONSUMERS), ({"category": "bar"}, RELATIONS), ({"category": ""}, RELATIONS)],
+    ids=str,
 )
 def test_a_campaign_is_chosen_by_what_the_caller_may_read(member: dict[str, str], scope: str) -> None:
     async def answer(scopes: set[str]) -> httpx.Response:

@@ -242,6 +242,15 @@ def test_a_compressed_body_is_not_taken_for_bad_json() -> None:
     assert "twice" in sent(found, app, TWICE, "application/json", "identity").json()["detail"]
 
 
+def test_the_name_of_an_unknown_member_is_not_repeated_where_it_may_be_anything() -> None:
+    found = Found("intelligence", "POST", "/v1/campaigns")
+    app = bare(Access(Anybody(), Anybody()))["intelligence"]
+    body = json.dumps({"consumer_ids": ["c"], "ada@example.com": 1, "categori": 1, "category": "\0"}).encode()
+    errors = {one["field"]: one["detail"] for one in sent(found, app, body, "application/json").json()["errors"]}
+    assert errors.keys() == {"[key]", "categori", "category"}
+    assert errors["category"].startswith("contains a control character")
+
+
 def sent(found: Found, app: Any, content: bytes, kind: str, encoding: str = "") -> httpx.Response:
     async def answer() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)

@@ -297,6 +297,8 @@ def test_a_first_line_that_is_a_row_is_no_header(tmp_path: Path) -> None:
         assert imported(mapping, as_of=None).accepted == 2
     document, _ = written(tmp_path, "years.csv", b"id,2024,2025\n1,2,3\n")
     assert "header" not in document["source"][0]
+    document, _ = written(tmp_path, "titled.csv", b"by.ada@x.example\n\nid,date,customer\n1,2025-03-02,c\n")
+    assert (document["source"][0]["header_row"], "header" in document["source"][0]) == (3, False)
 
 
 @pytest.mark.parametrize("name", ["Total (CHF)", "total_chf", "Betrag CHF", "Price [CHF]"])

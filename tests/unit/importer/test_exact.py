@@ -195,6 +195,8 @@ def test_a_mapping_may_say_that_it_is_text(tmp_path: Path) -> None:
     assert imported(mapping).accepted == 3
     mapping.write_text(mapping.read_text().replace('"where"', '{ const = "-" }'))
     assert imported(mapping).accepted == 3, "the mapping's own word is what it means"
+    mapping.write_text(mapping.read_text().replace('{ const = "-" }', '{ column = "where", map = { p = "n/a" } }'))
+    assert imported(mapping).accepted == 3, "as is that of its map"
 
 
 def test_a_telephone_number_that_lost_digits_is_refused(tmp_path: Path) -> None:

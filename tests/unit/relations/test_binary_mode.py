@@ -69,6 +69,7 @@ def test_headers_beside_a_structured_event_do_not_make_it_binary() -> None:
         (("traceparent", b"00-1"), ("content-type", b"application/json")),
         (("content-type", b"application/cloudevents+json; charset=utf-8"), ("ce_id", b"e1")),
         (("ce_partitionkey", b"c1"),),
+        (("ce_id", b""), ("ce_type", b"")),
     ):
         message = Message(TOPICS.of(one), event_key(one), raw, headers=headers)
         assert PROJECTION.decode(record(message)) == one
