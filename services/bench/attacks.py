@@ -34,6 +34,7 @@ class Attack:
 
 
 _FILTER = quote("contains(tolower(relation_id),'x') or endswith(toupper(consumer_id),'Y')")
+_AROUND = "/v1/neighbours/provider/p-000001"
 ATTACKS: Mapping[str, Attack] = {
     "bodies": Attack("64 bodies of 1 MiB that never come", "ingest", 64, "/v1/events", "silent"),
     "erasures": Attack(f"batches of {_ERASURES:,} erasures", "ingest", 2, "/v1/events", "erasures"),
@@ -45,6 +46,10 @@ ATTACKS: Mapping[str, Attack] = {
     "wide": Attack("16 times a relationship of 1,000 kinds", "relations", 16, "/v1/relationships/wide/wide"),
     "documents": Attack("64 times one document", "relations", 64, "/v1/providers/p-000001"),
     "lists": Attack("60 lists of 1,000", "relations", 60, "/v1/relations?provider_id=p-000001&limit=1000"),
+    "around": Attack("60 times what is around a provider", "intelligence", 60, f"{_AROUND}?depth=2&limit=50"),
+    "next": Attack("60 lists of whom to call", "intelligence", 60, "/v1/next?provider_id=p-000001&limit=100"),
+    "endpoints": Attack("60 lists of webhook endpoints", "webhooks", 60, "/v1/webhooks/endpoints"),
+    "apps": Attack("60 lists of applications", "apps", 60, "/v1/apps"),
     "streams": Attack("120 live streams", "analytics", 120, "/v1/live"),
 }
 

@@ -28,7 +28,7 @@ from shared.runtime.protocols import Document
 from shared.settings import Settings
 
 PREFIX = "neighbours"
-SERVICES = ("ingest", "relations", "analytics", "exports")
+SERVICES = ("ingest", "relations", "analytics", "exports", "intelligence", "webhooks", "apps")
 #: The second tenant's median may be so many times its idle one, and so much more on a machine that both share.
 MOST_TIMES, FLOOR_MS = 3.0, 30.0
 _BATCH, _PATIENCE_SECONDS = 500, 300.0
@@ -52,6 +52,9 @@ PROBES = (
     Probe("aggregates", "analytics", "/v1/aggregates?by=kind"),
     Probe("activity", "analytics", "/v1/measures/activity"),
     Probe("a page of the feed", "exports", "/odata/v1/Relations?$top=100"),
+    Probe("recommendations", "intelligence", "/v1/recommendations?provider_id=p-000001&record=false"),
+    Probe("webhook endpoints", "webhooks", "/v1/webhooks/endpoints"),
+    Probe("applications", "apps", "/v1/apps"),
 )
 
 

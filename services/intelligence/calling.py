@@ -81,7 +81,7 @@ class Calling:
 
     def _money(self, tenant: str, query: NextQuery, question: Question, currency: str) -> Amounts:
         """What the consumers of the provider have spent there, by consumer."""
-        with self._questions.reading() as state:
+        with self._questions.reading(tenant) as state:
             found = known(state.known(tenant).graph, query.provider_id, question)
             if isinstance(found, str):
                 return {}
@@ -108,7 +108,7 @@ class Calling:
 
     def _answer(self, caller: Caller, query: NextQuery, question: Question, money: Amounts | None) -> Document:
         for attempt in range(_ATTEMPTS + 1):
-            with self._questions.reading() as state:
+            with self._questions.reading(caller.tenant) as state:
                 graph = state.known(caller.tenant).graph
                 among = population(graph, question)
                 if among.repeaters < FEWEST or self._estimator.has(among) or attempt == _ATTEMPTS:

@@ -84,7 +84,7 @@ def add_communities(app: FastAPI, questions: Questions, nodes: Nodes) -> None:
                 answer.update({"as_of": _as_of(job)} if job else {"as_of": None, "reason": _NO_JOB})
                 items = [_figures(each) for each in nodes.central(caller.tenant, query.side, limit)]
             else:
-                with questions.reading() as state:
+                with questions.reading(caller.tenant) as state:
                     figures = central(state.known(caller.tenant).graph, query.side, question)
                     answer["as_of"] = as_of(state.seen, question, "walk")
                 items = [
@@ -98,7 +98,7 @@ def add_communities(app: FastAPI, questions: Questions, nodes: Nodes) -> None:
             ids, answer["left_out"] = first_granted(first, granted, query.limit)
         else:
             ids = first(query.limit)
-        with questions.reading() as state:
+        with questions.reading(caller.tenant) as state:
             tenant = state.known(caller.tenant)
         listed = [
             {"side": query.side, **_named(caller, tenant, query.side, id), "rank": rank, **found[id]}
@@ -119,7 +119,7 @@ def add_communities(app: FastAPI, questions: Questions, nodes: Nodes) -> None:
         job = nodes.job(caller.tenant)
         if job is None:
             return json_response({"items": [], "modularity": None, "reason": _NO_JOB, "as_of": None})
-        with questions.reading() as state:
+        with questions.reading(caller.tenant) as state:
             tenant = state.known(caller.tenant)
         items = [_community(caller, tenant, each) for each in job["communities"][: query.limit]]
         return json_response({"items": items, "modularity": job["modularity"], "as_of": _as_of(job)})
@@ -144,7 +144,7 @@ def add_communities(app: FastAPI, questions: Questions, nodes: Nodes) -> None:
         if job is None or found is None:
             raise HTTPException(404, "there is no community with this id now; /v1/communities lists them")
         sides: list[Side] = ["provider", *(["consumer"] if caller.may(RELATIONS_READ) else [])]  # type: ignore[list-item]
-        with questions.reading() as state:
+        with questions.reading(caller.tenant) as state:
             tenant = state.known(caller.tenant)
         members = [
             {

@@ -10,6 +10,7 @@ from typing import Protocol
 import orjson
 
 from services.intelligence.checks import Checks
+from services.intelligence.queue_lock import QueueLock
 from services.intelligence.rows import Money
 from services.intelligence.state import Inconsistent, Provider, State
 from shared.contracts.changes import RelationChange, decode_change
@@ -59,7 +60,7 @@ class Follower:
     and why, ``erased`` with the tenant and id of a consumer who is erased: at once, and again when no relationship
     of theirs is left and nothing is being written. Both may raise Unavailable.
 
-    Read the state within ``reading``. Thread-safe.
+    Read a tenant's part of the state within ``reading``. Thread-safe.
     """
 
     def __init__(
@@ -81,6 +82,8 @@ class Follower:
             topics.name(CHANGES[name]) for name in ("relations", "providers", "consumers")
         )
         self._lock = threading.Lock()
+        #: By tenant: whoever asks for long keeps nobody else from an answer.
+        self._locks: dict[str, QueueLock] = {}
         self._state = State({})
         self._whole = False
         self._problem = "the relationships have not been read yet"
@@ -109,20 +112,24 @@ class Follower:
         """Why questions cannot be answered; empty when they can."""
         if not self._whole:
             return [self._problem]
-        if self.edges > self._most_edges:
-            return [
-                f"the graph has {self.edges:,} relationships, and {self._most_edges:,} are the most "
-                "(KITH_INTELLIGENCE_MAX_EDGES): give it more memory, or divide the tenants over processes"
-            ]
         if self._checks.seconds_behind > _BEHIND_SECONDS:
             return [f"{self.lag} changes have not been read for {_BEHIND_SECONDS:.0f} s"]
         return []
 
     @contextmanager
-    def reading(self) -> Iterator[State]:
-        """The state, which does not change within. Keep it short."""
-        with self._lock:
+    def reading(self, tenant: str) -> Iterator[State]:
+        """The state, of which what concerns a tenant does not change within. Keep it short: the tenant's other
+        questions wait, and so do all changes that follow one of its own."""
+        with self._lock_of(tenant):
             yield self._state
+
+    def _lock_of(self, tenant: str) -> QueueLock:
+        return self._locks.setdefault(tenant, QueueLock())
+
+    @property
+    def tenants(self) -> set[str]:
+        """The tenants that have relationships or providers."""
+        return {*self._state.tenants}
 
     @property
     def lag(self) -> int:
@@ -139,7 +146,7 @@ class Follower:
         """The numbers of the state that every answer and every stored document of this process is based on at
         least."""
         with self._lock:
-            return _lowest([self._state.seen, *self._writing]) if self._whole else {}
+            return _lowest([dict(self._state.seen), *self._writing]) if self._whole else {}
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -186,6 +193,7 @@ class Follower:
             marks = self._source.numbers()
             with self._lock:
                 self._state = state
+            self._keep_room()
             if self._listener is not None:
                 self._listener.scanned()
             self._checks.begin(version)
@@ -207,7 +215,23 @@ class Follower:
             return
         for start in range(0, len(records), _PORTION):
             self._apply(records[start : start + _PORTION])
+        self._keep_room()
         self._forget_again()
+
+    def _keep_room(self) -> None:
+        """Let go of the largest graphs, until the others have room: one tenant's growth is not the end of all."""
+        tenants = self._state.tenants
+        while self.edges > self._most_edges:
+            name = max(tenants, key=lambda each: tenants[each].graph.edges)
+            log.error(
+                "%d relationships are more than KITH_INTELLIGENCE_MAX_EDGES; the %d of the tenant %s are not held "
+                "any more, and its questions are refused until the process starts again",
+                self.edges,
+                tenants[name].graph.edges,
+                name,
+            )
+            with self._lock_of(name):
+                tenants[name].let_go()
 
     def _forget_again(self) -> None:
         """Delete once more what is stored about erased consumers, now that nothing more can be made of them."""
@@ -240,7 +264,8 @@ class Follower:
     def _relation(self, record: Record, numbered: bool) -> None:
         change = decode_change(record.value or b"")
         # What Kith has not numbered is not in MongoDB, either.
-        with self._lock:
+        # Its number is seen when it is applied: whoever reads the tenant's part sees both.
+        with self._lock_of(change.tenant):
             if numbered and self._state.accept(record):
                 self._state.apply(change)
                 self.changes += 1
@@ -281,13 +306,13 @@ class Follower:
         """Read changed profiles again: their changes have no values."""
         if side == "providers":
             found = self._source.providers(tenant, ids)
-            with self._lock:
+            with self._lock_of(tenant):
                 for id, provider in found.items():
                     state.tenant(tenant).describe(id, provider)
             return
         if (purpose := state.purpose_of(tenant)) is not None:
             granted = self._source.granted(tenant, ids, purpose)
-            with self._lock:
+            with self._lock_of(tenant):
                 for id in ids:
                     state.tenant(tenant).grant(id, id in granted)
         # After that: what is deleted now about who has withdrawn cannot be made again of the graph.

@@ -76,7 +76,7 @@ def add_graph(app: FastAPI, questions: Questions) -> None:
             questions.check(caller.tenant, consumer_id, query.purpose)
 
         def look(without: frozenset[str]) -> tuple[tuple[Connection, Document], list[str], list[str]]:
-            with questions.reading() as state:
+            with questions.reading(caller.tenant) as state:
                 tenant = state.known(caller.tenant)
                 found = connection(tenant.graph, start, end, question, query.longest, without)
                 others = [] if query.purpose is None else instead(tenant.graph, found, _INSTEAD)
@@ -129,13 +129,13 @@ def add_graph(app: FastAPI, questions: Questions) -> None:
             questions.check(caller.tenant, id if side == "consumer" else None, purpose)
 
             def first(most: int) -> list[list[str]]:
-                with questions.reading() as state:
+                with questions.reading(caller.tenant) as state:
                     graph = state.known(caller.tenant).graph
                     return consumers_around(graph, side, id, question, query.depth, most)
 
             granted = partial(questions.source.granted, caller.tenant, purpose=purpose)
             consumers, left_out = granted_of_each(first, granted, query.limit)
-        with questions.reading() as state:
+        with questions.reading(caller.tenant) as state:
             tenant = state.known(caller.tenant)
             found = neighbours(tenant.graph, side, id, question, query.depth, consumers)
             seen = as_of(state.seen, question, "walk")

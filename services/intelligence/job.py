@@ -57,8 +57,7 @@ class Job:
         """Run for every tenant whose turn it is. Raises Unavailable."""
         if self._follower.problems():
             return
-        with self._follower.reading() as state:
-            tenants = set(state.tenants)
+        tenants = self._follower.tenants
         # One that has lost its last relationship has figures of before.
         for tenant in sorted(tenants | self._nodes.tenants()):
             if self._stop.is_set():
@@ -72,7 +71,7 @@ class Job:
         # Until everything is stored, no erasure may rely on this process having forgotten somebody.
         with self._follower.writing():
             at: datetime = self._clock()
-            with self._follower.reading() as state:
+            with self._follower.reading(tenant) as state:
                 known = state.known(tenant)
                 snapshot, seen, edges = Snapshot.of(known.graph), dict(state.seen), known.graph.edges
                 providers = dict(known.providers)
@@ -98,7 +97,7 @@ class Job:
     def _take_back(self, tenant: str, nodes: Sequence[NodeFigures]) -> None:
         """Delete the figures of consumers who have left the graph since the snapshot: what was deleted about them
         when they withdrew their consent has been stored again."""
-        with self._follower.reading() as state:
+        with self._follower.reading(tenant) as state:
             names = state.known(tenant).graph.names["consumer"]
             gone = [each.id for each in nodes if each.side == "consumer" and names.find(each.id) is None]
         if gone:

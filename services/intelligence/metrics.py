@@ -1,5 +1,6 @@
 """Prometheus metrics of the graph, read at each scrape."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -33,20 +34,21 @@ class GraphMetrics(Collector):
             counter("kith_graph_scans", "Scans of all relationships."),
             counter("kith_graph_tails_lost", "Scans that were needed because changes were missing."),
             counter("kith_graph_changes", "Changes of relations that were applied."),
+            gauge("kith_graph_outgrown", "Tenants whose relationships are not held for want of room."),
         )
 
     def collect(self) -> Iterator[Metric]:
         families = self._families()
-        ready, edges, nodes, size, per_edge, lag, seconds, scans, lost, changes = families
+        ready, edges, nodes, size, per_edge, lag, seconds, scans, lost, changes, outgrown = families
         follower = self._follower
-        with follower.reading() as state:
-            graphs = [tenant.graph for tenant in state.tenants.values()]
-            count = sum(graph.edges for graph in graphs)
-            sides = {
-                "consumer": sum(len(graph.names["consumer"]) for graph in graphs),
-                "provider": sum(len(graph.names["provider"]) for graph in graphs),
-            }
-            total = sum(graph.nbytes() for graph in graphs)
+        count, total, let_go, sides = 0, 0, 0, Counter[str]({"consumer": 0, "provider": 0})
+        for name in follower.tenants:
+            with follower.reading(name) as state:
+                graph = state.known(name).graph
+                let_go += state.known(name).outgrown
+                count += graph.edges
+                total += graph.nbytes()
+                sides.update({side: len(names) for side, names in graph.names.items()})
         ready.add_metric([], 0.0 if follower.problems() else 1.0)
         edges.add_metric([], count)
         for side, number in sides.items():
@@ -59,6 +61,7 @@ class GraphMetrics(Collector):
         scans.add_metric([], follower.scans)
         lost.add_metric([], follower.lost)
         changes.add_metric([], follower.changes)
+        outgrown.add_metric([], let_go)
         yield from families
 
 

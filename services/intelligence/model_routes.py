@@ -189,7 +189,7 @@ def add_models(app: FastAPI, questions: Questions, models: Models) -> None:
             granted = questions.source.granted(caller.tenant, wanted, purpose)
             left_out = len(granted) < len(wanted)
             wanted = sorted(granted)
-        with questions.reading() as state:
+        with questions.reading(caller.tenant) as state:
             tenant = state.known(caller.tenant)
             open_ones = frozenset(tenant.graph.names["provider"].ids) - tenant.closed - {""}
             among = open_ones if body.category is None else open_ones & tenant.of_category(body.category)

@@ -170,7 +170,7 @@ def relationships(side: Side, count: int) -> int | str:
 
 def positions(seen: Mapping[str, int]) -> dict[str, int]:
     """The numbers of the last changes, by partition."""
-    return {origin.removeprefix("relations@1/"): number for origin, number in sorted(seen.items())}
+    return {origin.removeprefix("relations@1/"): number for origin, number in sorted(dict(seen).items())}
 
 
 def as_of(seen: Mapping[str, int], question: Question, model: str) -> Document:

@@ -32,7 +32,7 @@ Rank = Callable[[Tenant, Question], Ranking]
 class Reading(Protocol):
     """What holds the state: a Follower, or a state that does not follow."""
 
-    def reading(self) -> AbstractContextManager[State]: ...
+    def reading(self, tenant: str, /) -> AbstractContextManager[State]: ...
 
 
 class NotGranted(Exception):
@@ -56,11 +56,17 @@ class Questions:
         self._follower, self._problems, self._advisers = follower, problems, advisers
 
     @contextmanager
-    def reading(self) -> Iterator[State]:
-        """The state, which does not change within. Raises Unavailable where nothing may be answered now."""
+    def reading(self, tenant: str) -> Iterator[State]:
+        """The state, of which what concerns a tenant does not change within. Raises Unavailable where nothing may
+        be answered now."""
         if found := self._problems():
             raise Unavailable("; ".join(found))
-        with self._follower.reading() as state:
+        with self._follower.reading(tenant) as state:
+            if state.known(tenant).outgrown:
+                raise Unavailable(
+                    "there is no room for the tenant's relationships (KITH_INTELLIGENCE_MAX_EDGES); the operator "
+                    "has to give the service more memory, or the tenant a process of its own"
+                )
             yield state
 
     def recommend(self, caller: Caller, side: Side, id: str, query: RecommendQuery) -> Document:
@@ -96,7 +102,7 @@ class Questions:
         """One pair. Raises NotGranted."""
         self.check(caller.tenant, consumer_id, query.purpose)
         question = self.defaults.question(query, beta=query.beta, reasons=REASONS if query.explain else 0)
-        with self.reading() as state:
+        with self.reading(caller.tenant) as state:
             tenant = state.known(caller.tenant)
             found = affinity(tenant.graph, consumer_id, provider_id, question)
             presenter = _presenter(caller, tenant, question)
@@ -134,7 +140,7 @@ class Questions:
         """The answer of a model; None where it has none."""
         assert self._advisers is not None
         question = self.defaults.question(query, limit=query.limit, reasons=REASONS if query.explain else 0)
-        with self.reading() as state:
+        with self.reading(caller.tenant) as state:
             tenant = state.known(caller.tenant)
             recommender = self._advisers.recommender(caller.tenant, tenant, model)
             if recommender is None:
@@ -181,12 +187,12 @@ class Questions:
             return _limited(tenant, question, query.category, closed=known)
 
         if far == "provider" or query.purpose is None:
-            with self.reading() as state:
+            with self.reading(caller.tenant) as state:
                 tenant = state.known(caller.tenant)
                 limited = asked(tenant)
                 return self._shown(caller, state, tenant, rank(tenant, limited), side, far, id, limited)
         chosen, left_out = self._chosen(caller.tenant, rank, question, query.purpose)
-        with self.reading() as state:
+        with self.reading(caller.tenant) as state:
             tenant = state.known(caller.tenant)
             everybody = rank(tenant, replace(question, limit=0, reasons=0))
             ranking = rank(tenant, replace(question, among=chosen))
@@ -204,7 +210,7 @@ class Questions:
         """The best consumers who have granted a purpose, and whether any have not."""
 
         def first(size: int) -> list[str]:
-            with self.reading() as state:
+            with self.reading(name) as state:
                 ranking = rank(state.known(name), replace(question, limit=size, reasons=0))
             return [answer.id for answer in ranking.answers]
 

@@ -61,6 +61,8 @@ class Tenant:
     granted: set[str] = field(default_factory=set)
     withheld: dict[str, dict[str, Kinds]] = field(default_factory=dict)
     closed: set[str] = field(default_factory=set)
+    #: Whether it had more relationships than there was room for: then none of them is kept, and none comes.
+    outgrown: bool = False
     #: How often facts about providers were set.
     described: int = 0
     _categories: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -94,6 +96,26 @@ class Tenant:
             self.withheld[consumer].pop(provider, None)
             if not self.withheld[consumer]:
                 del self.withheld[consumer]
+
+    def let_go(self) -> None:
+        """Keep no relationship from now on."""
+        self.outgrown, self.graph, self.withheld = True, Graph(), {}
+
+    def move(self, consumer: str, provider: str, kind: str, month: str, by: int) -> None:
+        """Add relations to a relationship, or take them away (``by`` is negative). Raises Inconsistent."""
+        if self.outgrown:
+            return
+        if self.purpose is None or consumer in self.granted:
+            try:
+                self.graph.move(consumer, provider, kind, month, by)
+            except ValueError as error:
+                raise Inconsistent("a relation is retracted that is not there") from error
+            return
+        kinds = self.withheld.get(consumer, {}).get(provider, {})
+        if by < 0 and month not in kinds.get(kind, ()):
+            kind = self.graph.cells.counted_as(kind)
+        _move(kinds, kind, month, by)
+        self.put(consumer, provider, kinds or None)
 
     def kinds(self, consumer: str, provider: str) -> Kinds:
         """The relations of a pair by kind and month, in counts. A copy."""
@@ -180,16 +202,10 @@ class State:
         self.changes += 1
         if old is not None and new is not None and _cell(old) == _cell(new) and old.provider_id == new.provider_id:
             return  # neither kind nor month has moved
-        for provider in {fact.provider_id for fact in (old, new) if fact is not None}:
-            kinds = tenant.kinds(data.consumer_id, provider)
-            if new is not None and new.provider_id == provider:
-                _move(kinds, *_cell(new), 1)
-            if old is not None and old.provider_id == provider:
-                kind, month = _cell(old)
-                if month not in kinds.get(kind, ()):
-                    kind = tenant.graph.cells.counted_as(kind)
-                _move(kinds, kind, month, -1)
-            tenant.put(data.consumer_id, provider, kinds or None)
+        # In this order, so that a relationship that stays is not removed in between.
+        for fact, by in ((new, 1), (old, -1)):
+            if fact is not None:
+                tenant.move(data.consumer_id, fact.provider_id, *_cell(fact), by)
 
 
 class Still:
@@ -199,7 +215,7 @@ class Still:
         self._state = state
 
     @contextmanager
-    def reading(self) -> Iterator[State]:
+    def reading(self, _: str) -> Iterator[State]:
         yield self._state
 
 

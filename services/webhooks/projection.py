@@ -2,10 +2,10 @@
 
 A change is enqueued exactly once: the deliveries are written in the transaction that moves the position. Per
 endpoint and partition there is a *lane*. While the lane is live, its changes are enqueued here. While the endpoint
-is disabled, its queue is full, or the filters of its tenant have too much work, there is a gap: the lane records
-where the gap began (``start``) and how far it reaches (``end``), and a feed (``feed.py``) enqueues the
-changes within it later. The lane is live again once the feed has reached its end. So each offset is enqueued
-by one of the two, whatever crashes.
+is disabled, its queue is full, or its tenant has too many deliveries or too much work of filters, there is a gap:
+the lane records where the gap began (``start``) and how far it reaches (``end``), and a feed (``feed.py``)
+enqueues the changes within it later. The lane is live again once the feed has reached its end. So each offset is
+enqueued by one of the two, whatever crashes.
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -32,6 +32,10 @@ _MOST_READ = 10 * MOST_ENDPOINTS
 #: part, and of what the others leave. An endpoint whose filter takes more gets a gap: what it costs is its own
 #: feed's, and no other tenant's webhooks wait. An ordinary filter takes 26 per change.
 FILTER_WORK = 400_000
+#: Deliveries that a slice enqueues for one tenant; for one endpoint always all. It is about what the slice took
+#: MongoDB when its events were stored. A hundred endpoints that get everything would make a transaction of 100,000
+#: documents, for which all wait.
+MOST_DELIVERIES = 2_000
 
 
 class WebhooksProjection(ReadsChanges):
@@ -84,7 +88,9 @@ class WebhooksProjection(ReadsChanges):
                     if (app := apps.get(owners.get(endpoint["_id"], ""))) is not None:
                         endpoint = narrowed(endpoint, masks_in(app))
                     own_lanes.append(_Lane(id, endpoint, lanes.get(id), feeds.get(id), own))
-            _filter([each for each in own_lanes if each.is_live()])
+            live = [each for each in own_lanes if each.is_live()]
+            _filter(live)
+            _bound(live)
             for each in own_lanes:
                 outcome.writes.extend(each.writes())
         return outcome
@@ -127,6 +133,13 @@ class _Lane:
             self._done += 1
         return work - meter.left
 
+    def deliveries(self) -> int:
+        return len(self._wanted) if self.is_done() else 0
+
+    def give_up(self) -> None:
+        """Leave the slice to the feed of the endpoint."""
+        self._done, self._wanted = 0, []
+
     def writes(self) -> Iterator[Write]:
         """The deliveries if it is done, otherwise the gap."""
         lane, feed = self._lane, self._feed
@@ -158,6 +171,16 @@ def _filter(live: Sequence[_Lane]) -> None:
         for each in waiting:
             left -= each.go_on(min(part, left))
         waiting = [each for each in waiting if not each.is_done()]
+
+
+def _bound(live: Sequence[_Lane]) -> None:
+    """Leave to their feeds what is beyond the deliveries of one tenant. The first one has room."""
+    count = 0
+    for each in live:
+        if (more := each.deliveries()) and count and count + more > MOST_DELIVERIES:
+            each.give_up()
+        else:
+            count += more
 
 
 def _new_lane(endpoint: Document, id: str, first: int) -> dict[str, Any]:

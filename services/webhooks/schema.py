@@ -19,6 +19,8 @@ _OBJECT = {"bsonType": "object"}
 
 #: Seconds that entries of the log, and deliveries that were given up, are kept.
 KEPT_SECONDS = 30 * 24 * 3600
+#: Of each endpoint, as many at most, the latest: a tenant that replays everything again and again fills no disk.
+MOST_KEPT = 100_000
 
 _ENDPOINT = object_schema(
     required={

@@ -16,7 +16,9 @@ from pymongo.errors import (
 from shared.contracts.errors import Stale, TooSlow, Unavailable
 
 _WRITE_CONFLICT, _DUPLICATE_KEY, _INTERRUPTED = 112, 11000, 11601
-_TOO_LARGE = 10334
+#: Of a document, of a transaction, and of one that takes longer than transactionLifetimeLimitSeconds, or does not
+#: fit into the cache: the server has aborted it, whoever caused that it was busy.
+_TOO_LARGE = {10334, 257, 290, 388}
 # A server that shuts down, is no longer primary, or cannot be reached by a router. Or one that cannot state yet
 # whether a majority has the data, or that no longer has a snapshot or a cursor. Errors of reads have no label for
 # that. (_INTERRUPTED: another process has claimed the position and ended this session.)
@@ -26,7 +28,7 @@ _PASSING = (
     *(43, 134, 246, 262),
 )
 # Folded again with fewer events, it may fit.
-_WHAT_IS_TOO_LARGE = "a request or a document is larger than MongoDB accepts"
+_WHAT_IS_TOO_LARGE = "a request, a document or a transaction is larger than MongoDB accepts"
 
 
 @contextmanager
@@ -40,7 +42,7 @@ def translated() -> Iterator[None]:
         codes = _codes(error)
         if codes and codes <= {_DUPLICATE_KEY, _WRITE_CONFLICT}:
             raise Stale("another transaction writes the same documents") from error
-        if codes == {_TOO_LARGE}:
+        if codes and codes <= _TOO_LARGE:
             raise Stale(_WHAT_IS_TOO_LARGE) from error
         if not codes and error.details.get("writeConcernErrors"):
             raise Unavailable("MongoDB: no majority of the replica set has acknowledged the write") from error
@@ -54,7 +56,7 @@ def translated() -> Iterator[None]:
     except PyMongoError as error:
         if isinstance(error, OperationFailure) and error.code == _WRITE_CONFLICT:
             raise Stale("another transaction writes the same documents") from error
-        if isinstance(error, OperationFailure) and error.code == _TOO_LARGE:
+        if isinstance(error, OperationFailure) and error.code in _TOO_LARGE:
             raise Stale(_WHAT_IS_TOO_LARGE) from error
         if _is_passing(error):
             raise Unavailable(f"MongoDB: {error}") from error

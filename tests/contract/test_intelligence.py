@@ -77,7 +77,7 @@ def test_the_scan_is_what_mongodb_holds_with_the_numbers_of_the_same_moment(
         for name in ("relationships", "relationship_cells")
     }
     assert bool(stored["relationship_cells"]) == (most_cells == 1)
-    with questions.reading() as state:
+    with questions.reading("default") as state:
         assert graph_of(state) == relationships_of(stored)
         assert state.seen == questions.source.numbers()
         assert sum(state.seen.values()) == sum(
@@ -90,7 +90,7 @@ def test_the_job_stores_every_node_and_writes_only_what_changes(mongo_database: 
     kith.store(market(23))
     questions, nodes, *_ = over(mongo_database)
     stored = {each["_id"]: each for each in mongo_database["graph_nodes"].find()}
-    with questions.reading() as state:
+    with questions.reading("default") as state:
         figures = {
             document_id(name, node.side, node.id): node
             for name, tenant in state.tenants.items()
@@ -150,7 +150,7 @@ def test_an_erasure_takes_along_what_was_derived(mongo_database: Mongo) -> None:
 
 
 def _degree(questions: Questions, consumer_id: str) -> int:
-    with questions.reading() as state:
+    with questions.reading("default") as state:
         return state.tenants["default"].graph.degree("consumer", consumer_id)
 
 
@@ -190,7 +190,7 @@ def test_the_points_of_a_walk_add_up_for_every_answer(mongo_database: Mongo) -> 
     store(mongo_database, market(23))
     questions, *_ = over(mongo_database)
     caller = Caller("default", frozenset(SCOPES))
-    with questions.reading() as state:
+    with questions.reading("default") as state:
         names = state.tenants["default"].graph.names
         everybody: list[tuple[Side, str]] = [("consumer", id) for id in names["consumer"].ids] + [
             ("provider", id) for id in names["provider"].ids

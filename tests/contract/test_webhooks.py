@@ -289,6 +289,7 @@ def test_gone_disables_and_enabling_sends_what_was_missed(world: World, there: R
         wait_for("the end", lambda: world.state(made)["state"] == "disabled")
         assert "410" in world.state(made)["reason"]
         wait_for("the notice", lambda: any(each.path == "/hook/notices" for each in there.received))
+        wait_for("its end", lambda: world.queued() == 1)
         missed = world.publish("ada", "bob", "ada")
         world.fold()
         assert world.queued() == 1, "a cursor, no queue"
@@ -536,6 +537,39 @@ def test_what_is_left_of_a_deleted_endpoint_goes(world: World, there: Receiver) 
     Queue(world.database).purge(datetime.now(UTC))
     assert world.queued() == 0
     assert world.database[LANES].count_documents({}, maxTimeMS=5000) == 0
+
+
+def test_of_each_endpoint_the_latest_attempts_are_kept(
+    world: World, there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.webhooks.delivery.queue.MOST_KEPT", 2)
+    made, other = world.create(there.url), world.create(there.url)
+    tried = datetime.now(UTC).replace(microsecond=0)
+    given_up = {"tenant": "default", "state": "failed", "lane": "l", "subject": "s", "change": {}, "attempts": 10}
+    for endpoint, count in ((made, 5), (other, 2)):
+        id = endpoint.endpoint["_id"]
+        for number in range(count):
+            failed = {
+                **given_up,
+                "_id": f"{id}/{number}",
+                "endpoint": id,
+                "at": number,
+                "due": tried,
+                "failed": tried,
+            }
+            world.database[DELIVERIES].insert_one(failed)
+            entry = entry_of(
+                {**failed, "change": {"id": "c", "type": "t"}},
+                Answer(1, 500),
+                "given_up",
+                tried + timedelta(seconds=number),
+            )
+            world.database[LOG].insert_one(entry)
+    Queue(world.database).purge(tried)
+    for name in (DELIVERIES, LOG):
+        kept = {each["_id"].split("@")[0] for each in world.database[name].find({}, max_time_ms=5000)}
+        made_id, other_id = made.endpoint["_id"], other.endpoint["_id"]
+        assert kept == {f"{made_id}/3", f"{made_id}/4", f"{other_id}/0", f"{other_id}/1"}
 
 
 def test_what_an_endpoint_has_that_is_created_during_a_purge_stays(

@@ -19,7 +19,7 @@ from services.webhooks.fanout.feed import Feed
 from services.webhooks.log_reader import LogReader
 from services.webhooks.management.retries import Wanted
 from services.webhooks.projection import WebhooksProjection
-from services.webhooks.schema import COLLECTIONS, KEPT_SECONDS
+from services.webhooks.schema import COLLECTIONS, KEPT_SECONDS, MOST_KEPT
 from shared.access.apps.notices import MongoNotices, registered
 from shared.access.apps.schema import NOTICES, PUBLIC_KEYS, RECEIPTS
 from shared.erasure.records import erasure_id
@@ -194,5 +194,11 @@ def test_no_question_reads_what_it_is_not_about(mongo_database: Database[Documen
     assert {*COLLECTIONS, LOG, "webhook_leases", "webhook_ranges", "apps"} - {"dead_letters"} <= asked
     whole = [each["ns"].partition(".")[2] for each in noted if "COLLSCAN" in each["planSummary"]]
     assert {*whole} <= WHOLE, whole
-    many = [each for each in noted if each.get("docsExamined", 0) > MOST or each.get("keysExamined", 0) > MOST]
+    many = [
+        each
+        for each in noted
+        # A purge counts what is kept of an endpoint, in an index.
+        if each.get("docsExamined", 0) > MOST
+        or (each.get("keysExamined", 0) > MOST and each["command"].get("skip") != MOST_KEPT)
+    ]
     assert [(each["planSummary"], each["command"]) for each in many] == []

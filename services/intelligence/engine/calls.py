@@ -202,8 +202,7 @@ def calls(
 def _histories(graph: Graph, words: NDArray[np.uint64], question: Question, end: int) -> Histories:
     """The histories of some relationships before the month ``end``; those without any are left out."""
     edges, kinds, months, amounts = graph.cells.amounts(words)
-    weights = np.array([question.weights.get(kind, 1.0) for kind in graph.cells.kinds])
-    amounts = amounts * weights[kinds]
+    amounts = amounts * graph.cells.weights(question.weights)[kinds]
     counted = (amounts > 0) & (months < end)
     edges, months, amounts = edges[counted], months[counted], amounts[counted]
     cells = np.unique((edges << _MONTHS) | months)  # several kinds of a month are one

@@ -4,6 +4,7 @@ A word of 64 bits is one cell (kind, month, count) in its edge's row, or, for a 
 where they stand in a pool, or a strength without cells.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -59,6 +60,8 @@ class Cells:
 
     def pack(self, kinds: Kinds, wide: Wide | None, old: int | None = None) -> int | None:
         """The word of a relationship; None for one of nothing. ``old`` is its word until now."""
+        if len(self.kinds) + len(kinds) > _MOST_KINDS:
+            kinds = self._as_counted(kinds)
         cells = [
             (self._code(kind) << (_MONTH_BITS + _COUNT_BITS)) | (month_number(month) << _COUNT_BITS) | part
             for kind in sorted(kinds)
@@ -75,6 +78,60 @@ class Cells:
             return (_WIDE << 62) | self._store([month_number(wide.month), strength], old)
         self._forget(old)
         return None
+
+    def _as_counted(self, kinds: Kinds) -> Kinds:
+        """The kinds with those together for which there is no code left."""
+        for kind in sorted(kinds):
+            self._code(kind)
+        found: dict[str, dict[str, dict[str, int]]] = {}
+        for kind, months in kinds.items():
+            counted = found.setdefault(self.counted_as(kind), {})
+            for month, cell in months.items():
+                counted.setdefault(month, {"count": 0})["count"] += cell["count"]
+        return found
+
+    def moved(self, kind: str, month: str, by: int, old: int | None) -> int | None:
+        """The word of a relationship with ``by`` relations more (fewer, if negative) of a kind and month; None for
+        one of nothing. However many cells the others are, they are not read. Raises ValueError where there are
+        fewer."""
+        at = month_number(month)
+        code = self._code(kind) if by > 0 else self._codes.get(kind, UNNAMED)
+        block = self._block(old)
+        first, last = self._find(block, code, at)
+        count = int((block[first:last] & np.uint64(_MOST_COUNT)).sum()) + by
+        if count < 0:
+            raise ValueError("there are not so many relations of this kind and month")
+        base = (code << (_MONTH_BITS + _COUNT_BITS)) | (at << _COUNT_BITS)
+        parts = np.array([base | part for part in _parts(count)] if count else [], np.uint64)
+        if old is not None and old >> 62 and len(parts) == last - first:
+            block[first:last] = parts
+            return old
+        cells = np.concatenate((block[:first], parts, block[last:]))
+        if len(cells) > 1:
+            return (_POOLED << 62) | self._store(cells, old)
+        self._forget(old)
+        return int(cells[0]) if len(cells) else None
+
+    def _block(self, word: int | None) -> NDArray[np.uint64]:
+        """The cells of a word; those in the pool as a view."""
+        if word is None:
+            return np.zeros(0, np.uint64)
+        payload = word & _PAYLOAD
+        if not word >> 62:
+            return np.array([payload], np.uint64)
+        at, length = payload >> _LENGTH_BITS, payload & ((1 << _LENGTH_BITS) - 1)
+        return self._pool[at : at + length]
+
+    def _find(self, block: NDArray[np.uint64], code: int, month: int) -> tuple[int, int]:
+        """Where the cells of a kind and month are, or would be."""
+
+        def place(cell: np.uint64) -> tuple[str, int]:
+            whole = int(cell)
+            name = self.kinds[whole >> (_MONTH_BITS + _COUNT_BITS)]
+            return name, (whole >> _COUNT_BITS) & ((1 << _MONTH_BITS) - 1)
+
+        wanted = self.kinds[code], month
+        return bisect_left(block, wanted, key=place), bisect_right(block, wanted, key=place)
 
     def cells(self, word: int) -> Iterator[Cell]:
         """What ``pack`` packed, in the order of kinds and months."""
@@ -114,17 +171,43 @@ class Cells:
             counts[first[wide]] = self._pool[at[wide] + 1].view(np.float64)
         return edges, kinds, months, counts
 
-    def has_kind(self, words: NDArray[np.uint64], kind: str) -> NDArray[np.int64]:
-        """The indexes of the edges with a relation of a kind."""
-        code = self._codes.get(kind)
+    def of_kind(
+        self, words: NDArray[np.uint64], kind: str
+    ) -> "tuple[Cells, NDArray[np.int64], NDArray[np.uint64]]":
+        """The pool of the relations of a kind only: with it, the indexes of the edges that have any, and the words
+        of these."""
+        made, code = Cells(), self._codes.get(kind)
         if code is None:
-            return np.zeros(0, np.int64)
-        edges, kinds, _, _ = self.amounts(words)
-        return np.unique(edges[kinds == code])
+            return made, np.zeros(0, np.int64), np.zeros(0, np.uint64)
+        edges, kinds, months, counts = self.amounts(words)
+        own = kinds == code
+        which, lengths = np.unique(edges[own], return_counts=True)
+        base = np.uint64(made._code(kind) << (_MONTH_BITS + _COUNT_BITS))
+        cells = base | months[own].astype(np.uint64) << np.uint64(_COUNT_BITS) | counts[own].astype(np.uint64)
+        several = lengths > 1
+        made._pool = cells[np.repeat(several, lengths)]
+        made._end = len(made._pool)
+        at = (np.cumsum(lengths[several]) - lengths[several]).astype(np.uint64)
+        found = cells[np.cumsum(lengths) - lengths]
+        pooled = np.uint64(_POOLED << 62)
+        found[several] = pooled | at << np.uint64(_LENGTH_BITS) | lengths[several].astype(np.uint64)
+        return made, which, found
+
+    def weights(self, of_kinds: Mapping[str, float]) -> NDArray[np.float64]:
+        """The weight of each code of a kind: 1 where none is stated."""
+        found = np.ones(len(self.kinds))
+        for kind, weight in of_kinds.items():
+            if (code := self._codes.get(kind)) is not None:
+                found[code] = weight
+        return found
+
+    def is_named(self, kind: str) -> bool:
+        return kind in self._codes
 
     def compacted(self, words: NDArray[np.uint64]) -> NDArray[np.uint64] | None:
         """Where much of the pool is waste: the words again, for a pool without it."""
-        if self._waste <= 1024 or self._waste * 3 <= self._end:
+        # Copying the words of a large graph costs more than the waste of a small pool.
+        if self._waste <= max(1024, len(words) // 8) or self._waste * 3 <= self._end:
             return None
         pooled = np.flatnonzero(words >> np.uint64(62))
         old = words[pooled]
@@ -161,7 +244,7 @@ class Cells:
         """The name under which ``cells`` has a kind: the empty one where there is no code left for it."""
         return kind if kind in self._codes or len(self.kinds) < _MOST_KINDS else ""
 
-    def _store(self, block: list[int], old: int | None) -> int:
+    def _store(self, block: list[int] | NDArray[np.uint64], old: int | None) -> int:
         at = self._room_of(old, len(block))
         self._pool[at : at + len(block)] = block
         return (at << _LENGTH_BITS) | len(block)

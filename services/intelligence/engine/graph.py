@@ -73,19 +73,22 @@ class Graph:
         consumers = self.rows["consumer"]
         at = -1 if consumer is None or provider is None else consumers.find(consumer, provider)
         assert consumers.words is not None
-        old = int(consumers.words[at]) if at >= 0 else None
-        word = self.cells.pack(kinds or {}, wide, old)
-        if old is not None:
-            assert consumer is not None
-            assert provider is not None
-            if word is None:
-                self._remove(consumer, provider, at)
-            else:
-                consumers.words[at] = word
-        elif word is not None:
-            self._add(consumer_id, provider_id, word)
-        if (compacted := self.cells.compacted(consumers.words)) is not None:
-            consumers.words = compacted
+        word = self.cells.pack(kinds or {}, wide, int(consumers.words[at]) if at >= 0 else None)
+        self._set(consumer_id, provider_id, at, word)
+
+    def move(self, consumer_id: str, provider_id: str, kind: str, month: str, by: int) -> None:
+        """Add ``by`` relations to a relationship, or take them away. It takes as long for one of 60,000 cells as
+        for one of two. Raises ValueError where there are not so many."""
+        consumer = self.names["consumer"].find(consumer_id)
+        provider = self.names["provider"].find(provider_id)
+        consumers = self.rows["consumer"]
+        at = -1 if consumer is None or provider is None else consumers.find(consumer, provider)
+        assert consumers.words is not None
+        word = self.cells.moved(kind, month, by, int(consumers.words[at]) if at >= 0 else None)
+        self._set(consumer_id, provider_id, at, word)
+        # A kind without a code is in no view.
+        if (view := self._views.get(kind)) is not None and self.cells.is_named(kind):
+            view.move(consumer_id, provider_id, kind, month, by)
 
     def apart(self) -> "Graph":
         """The graph as it is, which no change reaches any more: for what computes for long. Arrays are copied,
@@ -102,7 +105,7 @@ class Graph:
             return self
         view = self._views.get(kind)
         if view is None:
-            view = self._views[kind] = Graph.build(self._only(kind), self.sample, self.budget)
+            view = self._views[kind] = self._only(kind)
             if len(self._views) > _VIEWS:
                 self._views.popitem(last=False)
         self._views.move_to_end(kind)
@@ -143,10 +146,7 @@ class Graph:
         """The strengths of some edges, relative to each other: decay never changes their ratios, so the latest
         month takes the place of the question's, and no power of two runs over."""
         edges, kinds, months, amounts = self.cells.amounts(words)
-        weights = question.weights
-        if weights:
-            of_code = np.array([weights.get(kind, 1.0) for kind in self.cells.kinds])
-            amounts = amounts * of_code[kinds]
+        amounts = amounts * self.cells.weights(question.weights)[kinds]
         if not (counted := amounts > 0).any():
             return np.zeros(len(words))
         latest = int(months[counted].max())
@@ -187,22 +187,24 @@ class Graph:
                 for provider, word in zip(row.tolist(), words.tolist(), strict=True):
                     yield consumer_id, providers[provider], list(self.cells.cells(word))
 
-    def _only(self, kind: str) -> Iterator[Row]:
+    def _only(self, kind: str) -> "Graph":
+        """The graph of a kind, made by arrays: it may be asked for again and again, of a large graph."""
+        made = Graph(self.sample, self.budget)
         rows = self.rows["consumer"]
+        assert rows.words is not None
         numbers = np.flatnonzero(rows.length[: self.names["consumer"].room])
         at, lengths = rows.positions(numbers)
-        assert rows.words is not None
-        words = rows.words[at]
-        owners, neighbours = np.repeat(numbers, lengths), rows.to[at]
-        consumers, providers = self.names["consumer"].ids, self.names["provider"].ids
-        for index in self.cells.has_kind(words, kind).tolist():
-            months: dict[str, dict[str, int]] = {}
-            for cell in self.cells.cells(int(words[index])):
-                if cell.kind == kind:
-                    month = f"{cell.month // 12:04d}-{cell.month % 12 + 1:02d}"
-                    counted = months.setdefault(month, {"count": 0})
-                    counted["count"] += int(cell.amount)
-            yield consumers[owners[index]], providers[neighbours[index]], {kind: months}, None
+        made.cells, which, words = self.cells.of_kind(rows.words[at], kind)
+        placed: dict[Side, Ints] = {}
+        ends: tuple[tuple[Side, Ints], ...] = (
+            ("consumer", np.repeat(numbers, lengths)[which]),
+            ("provider", rows.to[at][which].astype(np.int64)),
+        )
+        for side, nodes in ends:
+            used, placed[side] = np.unique(nodes, return_inverse=True)
+            made.names[side] = self.names[side].some(used)
+        made._fill(placed["consumer"], placed["provider"], words)
+        return made
 
     def _at(self, consumer_id: str, provider_id: str) -> int:
         consumer = self.names["consumer"].find(consumer_id)
@@ -215,6 +217,22 @@ class Graph:
         self.rows["consumer"].append(consumer, provider, word)
         self.rows["provider"].append(provider, consumer)
         self.edges += 1
+
+    def _set(self, consumer_id: str, provider_id: str, at: int, word: int | None) -> None:
+        """Set the word of the relationship at a position of its consumer's row; -1: of one that is not there."""
+        consumers = self.rows["consumer"]
+        assert consumers.words is not None
+        if at < 0:
+            if word is not None:
+                self._add(consumer_id, provider_id, word)
+        elif word is not None:
+            consumers.words[at] = word
+        else:
+            self._remove(
+                self.names["consumer"].intern(consumer_id), self.names["provider"].intern(provider_id), at
+            )
+        if (compacted := self.cells.compacted(consumers.words)) is not None:
+            consumers.words = compacted
 
     def _remove(self, consumer: int, provider: int, at: int) -> None:
         self.rows["consumer"].remove(consumer, at)

@@ -62,6 +62,16 @@ class Names:
         self._bytes += sys.getsizeof(id)
         return number
 
+    def some(self, numbers: NDArray[np.int64]) -> "Names":
+        """The ids of some numbers, numbered anew in their order."""
+        made = Names()
+        made.ids = [self.ids[number] for number in numbers.tolist()]
+        made._numbers = {id: number for number, id in enumerate(made.ids)}
+        made.hashes = enlarged(self.hashes[numbers], len(numbers))
+        made._bytes = sum(map(sys.getsizeof, made.ids))
+        made.version = 1
+        return made
+
     def release(self, number: int) -> None:
         """Forget an id."""
         id = self.ids[number]

@@ -34,7 +34,7 @@ class Following(Protocol):
     """A Follower, as far as it is needed."""
 
     def problems(self) -> list[str]: ...
-    def reading(self) -> AbstractContextManager[State]: ...
+    def reading(self, tenant: str, /) -> AbstractContextManager[State]: ...
     def writing(self) -> AbstractContextManager[None]: ...
 
 
@@ -133,9 +133,14 @@ class Recorder:
         self._touched.put_back(Work(pairs=_pairs(lists)))
 
     def _present(self, lists: Sequence[Document]) -> list[Document]:
-        with self._follower.reading() as state:
-            names = {each["tenant"]: state.known(each["tenant"]).graph.names["consumer"] for each in lists}
-            return _limited(lists, lambda tenant, id: names[tenant].find(id) is not None)
+        consumers = by_tenant({(each["tenant"], id) for each in lists for id in each["consumers"]})
+        present = {tenant: self._with_relationships(tenant, ids) for tenant, ids in consumers.items()}
+        return _limited(lists, lambda tenant, id: id in present[tenant])
+
+    def _with_relationships(self, tenant: str, consumers: Sequence[str]) -> set[str]:
+        with self._follower.reading(tenant) as state:
+            names = state.known(tenant).graph.names["consumer"]
+            return {id for id in consumers if names.find(id) is not None}
 
     def _permitted(self, lists: Sequence[Document]) -> list[Document]:
         """The lists, with the consumers only who have granted what the tenant's recording needs."""
@@ -192,7 +197,7 @@ class Recorder:
         """Whether a pair of the list has relations, or is stored as if it had."""
         if any("followed" in each for each in shown["items"]):
             return True
-        with self._follower.reading() as state:
+        with self._follower.reading(shown["tenant"]) as state:
             tenant = state.known(shown["tenant"])
             return any(tenant.kinds(*pair) for pair in pairs_of(shown))
 

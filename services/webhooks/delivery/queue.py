@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo import DeleteOne, InsertOne, UpdateOne
+from pymongo.collection import Collection as MongoCollection
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
@@ -15,7 +16,7 @@ from services.webhooks.messages import signing
 from services.webhooks.messages.credentials import seal_all
 from services.webhooks.messages.notice import test_id
 from services.webhooks.receipts.outcome import receipt_update
-from services.webhooks.schema import KEPT_SECONDS
+from services.webhooks.schema import KEPT_SECONDS, MOST_KEPT
 from shared.access.apps.schema import RECEIPTS
 from shared.contracts.events import EPOCH
 from shared.mongo.concerns import durable_database
@@ -205,9 +206,16 @@ class Queue:
         """Seal the headers of endpoints that a version before this one has stored."""
         seal_all(self._database, self._vault, self._unsealed)
 
+    def _delete_beyond(self, collection: MongoCollection[Document], query: Document) -> None:
+        """Delete what is older than the latest MOST_KEPT."""
+        # Of an index alone.
+        latest = collection.find(query, {"_id": 0, "at": 1}, max_time_ms=QUERY_MS).sort([("at", -1), ("_id", -1)])
+        for first in latest.skip(MOST_KEPT).limit(1):
+            collection.delete_many({**query, "at": {"$lte": first["at"]}})
+
     def purge(self, now: datetime) -> None:
-        """Delete what is older than it is kept, and what is left of deleted endpoints. A fan-out that read an
-        endpoint before its deletion enqueues after it, so this is repeated."""
+        """Delete what is older than it is kept, or more than is kept of an endpoint, and what is left of deleted
+        endpoints. A fan-out that read an endpoint before its deletion enqueues after it, so this is repeated."""
         oldest = now - timedelta(seconds=KEPT_SECONDS)
         # What was given up was enqueued before. A day more, for clocks that differ.
         enqueued = (oldest + timedelta(days=1) - EPOCH) // timedelta(milliseconds=1)
@@ -216,8 +224,10 @@ class Queue:
             # By endpoint, for which there are indexes: one by time alone would cost each attempt.
             for endpoint in self._database[LOG].distinct("endpoint"):
                 self._database[LOG].delete_many({"endpoint": endpoint, "at": {"$lt": oldest}})
+                self._delete_beyond(self._database[LOG], {"endpoint": endpoint})
             for endpoint in self._deliveries.distinct("endpoint"):
                 self._deliveries.delete_many({"endpoint": endpoint, **old})
+                self._delete_beyond(self._deliveries, {"endpoint": endpoint, "state": "failed"})
             for name in (DELIVERIES, LANES, FEEDS, RANGES):
                 # In this order: what an endpoint has that is created meanwhile must stay.
                 held = self._database[name].distinct("endpoint")

@@ -398,7 +398,7 @@ class Moving:
         self.state.tenants["default"] = Tenant(graph=graph)
 
     @contextmanager
-    def reading(self) -> Iterator[State]:
+    def reading(self, _: str) -> Iterator[State]:
         self.held = True
         yield self.state
         self.held = False

@@ -1,4 +1,4 @@
-"""A campaign computes for long: meanwhile others are answered, and changes are followed."""
+"""What computes for long on the graph of one tenant: others are answered meanwhile, and changes are followed."""
 
 import asyncio
 import threading
@@ -11,9 +11,12 @@ from services.intelligence import model_routes
 from services.intelligence.api import create_app
 from services.intelligence.engine import Graph, Question, campaign
 from services.intelligence.engine.campaign import Campaign
+from services.intelligence.parameters import RecommendQuery
+from services.intelligence.queue_lock import QueueLock
+from shared.http.caller import SCOPES, Caller
 from tests.support.builders import OPEN, MemoryKith, event
 from tests.support.intelligence import MemoryIntelligence
-from tests.support.waiting import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS, wait_equal
 
 
 def visits(tenant: str, kith: MemoryKith, number: int) -> None:
@@ -80,3 +83,38 @@ def test_others_are_answered_and_changes_followed_while_a_campaign_computes(
     assert [bool(found.get("nodes") or found.get("items")) for found in beside] == [True, True]
     monkeypatch.undo()
     assert ask("POST", "/v1/campaigns", "a", wanted) != before
+
+
+def test_a_tenant_whose_graph_is_asked_for_long_keeps_nobody_else_from_an_answer() -> None:
+    kith = MemoryKith()
+    for tenant in ("a", "b"):
+        visits(tenant, kith, 0)
+    service = MemoryIntelligence(kith)
+    service.follow()
+    caller = Caller("b", frozenset(SCOPES))
+    found: list[Any] = []
+    with service.follower.reading("a"):
+        query = RecommendQuery(consumer_id="c0")
+        asking = threading.Thread(
+            target=lambda: found.append(service.questions.recommend(caller, "consumer", "c0", query)), daemon=True
+        )
+        asking.start()
+        asking.join(PATIENCE_SECONDS)
+    assert found[0]["items"]
+
+
+def test_who_waits_for_a_graph_has_it_in_the_order_of_coming() -> None:
+    lock, order = QueueLock(), list[int]()
+
+    def take(number: int) -> None:
+        with lock:
+            order.append(number)
+
+    with lock:
+        threads = [threading.Thread(target=take, args=(number,), daemon=True) for number in range(5)]
+        for number, thread in enumerate(threads, 1):
+            thread.start()
+            wait_equal(lambda: len(lock._waiting), number)
+    for thread in threads:
+        thread.join(PATIENCE_SECONDS)
+    assert order == [0, 1, 2, 3, 4]

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.intelligence.state import Inconsistent, State
+from shared.contracts.errors import Unavailable
 from shared.contracts.events import Event
 from shared.runtime.protocols import Message, Record
 from shared.runtime.sequence_numbers import NUMBER
@@ -21,7 +22,7 @@ CHANGES = TOPICS.name("relation-changes")
 
 
 def same(service: MemoryIntelligence, *, withheld: bool = False) -> None:
-    with service.follower.reading() as state:
+    with service.follower.reading("default") as state:
         assert graph_of(state, withheld=withheld) == relationships_of(service.kith.documents())
 
 
@@ -78,7 +79,7 @@ def test_two_processes_with_the_same_positions_answer_alike() -> None:
     store(kith, retracted("g1", "2026-11-02T00:00:00Z", "s1", consumer_id="d1"))
     first.follower._take(tail)
     second, _ = following(kith)
-    with first.follower.reading() as one, second.follower.reading() as two:
+    with first.follower.reading("default") as one, second.follower.reading("default") as two:
         assert one.seen == two.seen
         assert graph_of(one) == graph_of(two)
 
@@ -160,7 +161,7 @@ def test_a_change_that_does_not_fit_is_never_wrong_in_silence() -> None:
     kith = MemoryKith()
     store(kith, recorded("e1", "2026-10-01T00:00:00Z", "r1"))
     service, tail = following(kith)
-    with service.follower.reading() as state:
+    with service.follower.reading("default") as state:
         state.tenant("default").put("c1", "p1", None)
     store(kith, retracted("e2", "2026-10-02T00:00:00Z", "r1"))
     with pytest.raises(Inconsistent):
@@ -184,7 +185,7 @@ def test_an_erased_consumer_leaves_the_graph() -> None:
     store(kith, event("consumer.erased", "x", "2026-10-02T00:00:00Z", gone))
     service.follower._take(tail)
     same(service)
-    with service.follower.reading() as state:
+    with service.follower.reading("default") as state:
         assert {consumer for _, consumer, _ in graph_of(state)} == {"c2"}
         assert "c1" not in state.tenants["default"].graph.names["consumer"].ids
     # At once, and when nothing more can be made of them.
@@ -235,7 +236,7 @@ def test_with_a_purpose_only_those_who_granted_it_are_in_the_graph() -> None:
     service, tail = following(kith, {"*": "advice"})
 
     def consumers() -> set[str]:
-        with service.follower.reading() as state:
+        with service.follower.reading("default") as state:
             return {consumer for _, consumer, _ in graph_of(state)}
 
     assert consumers() == {"c1"}
@@ -280,13 +281,35 @@ def test_what_is_being_written_holds_the_numbers_back() -> None:
     assert service.follower.seen == {"relations@1/kith.relations/0": 2}
 
 
-def test_too_many_relationships_are_a_problem_that_is_named() -> None:
+def test_the_largest_tenant_is_refused_when_there_is_no_room_left_and_no_other() -> None:
     kith = MemoryKith()
-    store(kith, *(recorded(f"e{n}", "2026-10-01T00:00:00Z", f"r{n}", provider_id=f"p{n}") for n in range(3)))
-    service, _ = following(kith)
-    service.follower._most_edges = 2
-    [problem] = service.follower.problems()
-    assert "KITH_INTELLIGENCE_MAX_EDGES" in problem
+    large = [
+        recorded(f"e{n}", "2026-10-01T00:00:00Z", f"r{n}", provider_id=f"p{n}", consumer_id="c") for n in range(5)
+    ]
+    small = event(
+        "relation.recorded",
+        "other",
+        "2026-10-01T00:00:00Z",
+        {"relation_id": "r", "kind": "visit", "consumer_id": "c", "provider_id": "p"},
+        tenant="other",
+    )
+    store(kith, small, *large[:2])
+    service, tail = following(kith)
+    service.follower._most_edges = 4
+    store(kith, *large[2:])
+    service.follower._take(tail)
+    assert (service.follower.problems(), service.follower.edges) == ([], 1)
+    with service.questions.reading("other") as state:
+        assert state.known("other").graph.edges == 1
+    with pytest.raises(Unavailable, match="KITH_INTELLIGENCE_MAX_EDGES"), service.questions.reading("default"):
+        pass
+    # What it does from now on is not followed, and does not stop the others' changes.
+    store(kith, retracted("e9", "2026-10-02T00:00:00Z", "r0", consumer_id="c", provider_id="p0"))
+    service.follower._take(tail)
+    assert (service.follower.lost, service.follower.edges) == (0, 1)
+    # One that is read again is held to it as well.
+    service.follow()
+    assert service.follower.edges == 1
 
 
 def test_a_tenant_that_is_unknown_is_empty_and_is_not_stored() -> None:

@@ -1,7 +1,9 @@
 """The graph is a set: order, repetition, removal and return of relationships leave no trace in any answer."""
 
+from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -98,6 +100,57 @@ def test_any_history_of_changes_answers_as_a_fresh_graph(
         shuffled.put(*row)
     assert everything(lived, question) == everything(fresh, question)
     assert everything(shuffled, question) == everything(fresh, question)
+
+
+MOVES = st.lists(
+    st.tuples(
+        st.sampled_from(CONSUMERS[:3]),
+        st.sampled_from(PROVIDERS[:3]),
+        st.sampled_from(KINDS),
+        st.sampled_from(MONTHS),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(MOVES, questions, st.randoms(use_true_random=False))
+def test_relations_that_come_and_go_answer_as_a_fresh_graph(
+    added: list[tuple[str, str, str, str]], question: Question, random: Any
+) -> None:
+    lived = Graph()
+    for move in added:
+        lived.move(*move, 1)
+        lived.of_kind(random.choice(KINDS))  # which keeps the graph of a kind, and moves it as well
+    taken = [move for move in added if random.random() < 0.5]
+    random.shuffle(taken)
+    for move in taken:
+        lived.move(*move, -1)
+        with pytest.raises(ValueError, match="not so many"):
+            lived.move(*move, -1 - added.count(move))
+    rows: dict[tuple[str, str], Any] = {}
+    for consumer, provider, kind, month in (Counter(added) - Counter(taken)).elements():
+        cell = rows.setdefault((consumer, provider), {}).setdefault(kind, {}).setdefault(month, {"count": 0})
+        cell["count"] += 1
+    fresh = Graph.build((*pair, kinds, None) for pair, kinds in rows.items())
+    assert everything(lived, question) == everything(fresh, question)
+    for kind in KINDS:
+        assert everything(lived.of_kind(kind), question) == everything(fresh.of_kind(kind), question)
+
+
+def test_a_change_reads_little_of_its_relationship() -> None:
+    """One of 10,000 kinds, which two batches of events make, would hold up the changes of all tenants."""
+    graph, looked_at = Graph(), list[Any]()
+    graph.put("ada", "cafe", {f"kind_{n}": {"2026-01": {"count": 1}} for n in range(1_000)})
+
+    class Kinds(list[str]):
+        def __getitem__(self, code: Any) -> Any:
+            looked_at.append(code)
+            return super().__getitem__(code)
+
+    graph.cells.kinds = Kinds(graph.cells.kinds)
+    graph.move("ada", "cafe", "kind_500", "2026-01", 1)
+    assert len(looked_at) < 50
 
 
 @settings(max_examples=25, deadline=None)

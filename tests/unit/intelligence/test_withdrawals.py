@@ -37,7 +37,11 @@ class Following:
     def problems(self) -> list[str]:
         return []
 
-    def reading(self) -> Any:
+    @property
+    def tenants(self) -> set[str]:
+        return {*self.state.tenants}
+
+    def reading(self, _: str) -> Any:
         return nullcontext(self.state)
 
     def writing(self) -> Any:
@@ -172,7 +176,7 @@ def test_a_withdrawal_is_told_once_the_consumer_has_left_the_graph() -> None:
 
     class Told(Touched):
         def described(self, tenant: str, consumer_ids: Iterable[str]) -> None:
-            with service.follower.reading() as state:
+            with service.follower.reading("default") as state:
                 names = state.known(tenant).graph.names["consumer"]
                 told.extend(names.find(id) is not None for id in consumer_ids)
 

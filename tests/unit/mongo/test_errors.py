@@ -53,6 +53,8 @@ def test_what_trying_again_will_not_mend_is_raised_as_it_is(error: PyMongoError)
     [
         DocumentTooLarge("BSON document too large"),
         OperationFailure("BSONObj size is invalid", 10334),
+        OperationFailure("the transaction exceeded the configured 'transactionLifetimeLimitSeconds'", 290),
+        OperationFailure("the transaction is too large and will not fit in the storage engine cache", 388),
         BulkWriteError({"writeErrors": [{"code": 10334}]}),
     ],
 )

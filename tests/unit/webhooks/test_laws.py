@@ -196,14 +196,22 @@ def test_each_change_is_enqueued_once_and_in_order(history: list[tuple[Any, ...]
 
 
 @settings(max_examples=60)
-@given(steps, st.lists(st.integers(-50, 50), max_size=60), st.sampled_from([1, 100, 300]))
-def test_what_there_is_no_time_to_filter_comes_later_and_once(
-    history: list[tuple[Any, ...]], jumps: list[int], work: int
+@given(
+    steps,
+    st.lists(st.integers(-50, 50), max_size=60),
+    st.sampled_from([1, 100, 300]),
+    st.sampled_from([1, 3, 1_000]),
+)
+def test_what_there_is_no_room_for_comes_later_and_once(
+    history: list[tuple[Any, ...]], jumps: list[int], work: int, most: int
 ) -> None:
     world = World(jumps)
     for name in "ab":
         world.endpoint(name, filter="data.after.kind == 'purchase'")
-    with patch("services.webhooks.projection.FILTER_WORK", work):
+    with (
+        patch("services.webhooks.projection.FILTER_WORK", work),
+        patch("services.webhooks.projection.MOST_DELIVERIES", most),
+    ):
         run(world, history)
         for name in "ab":
             world.endpoint(name, state="enabled", full=False)
@@ -243,6 +251,23 @@ def test_the_filters_of_one_tenant_take_a_bounded_part_of_a_slice(monkeypatch: p
     # Of each slice as many as there is work for, and in a gap none: its feed does them.
     assert evaluated[heavy] <= 2 * FILTER_WORK // MOST_WORK + 2
     assert sum("start" in lane for lane in world.store.collections[LANES].values()) == MOST_ENDPOINTS
+
+
+@pytest.mark.parametrize(("most", "live"), [(1, "a"), (6, "ab"), (8, "ab"), (9, "abc")])
+def test_a_slice_enqueues_a_bounded_number_of_deliveries_for_a_tenant(most: int, live: str) -> None:
+    world = World([])
+    for name in "abc":
+        world.endpoint(name)
+    for _ in range(3):
+        world.publish("t1", "purchase")
+    with patch("services.webhooks.projection.MOST_DELIVERIES", most):
+        world.fold()
+    gaps = {each["endpoint"] for each in world.store.collections[LANES].values() if "start" in each}
+    assert gaps == {f"t1:{name}" for name in {*"abc"} - {*live}}
+    assert [len(world.queue(name)) for name in "abc"] == [3 * (name in live) for name in "abc"]
+    for name in "abc":
+        world.feed(name, 10)
+    assert [len(world.queue(name)) for name in "abc"] == [3, 3, 3]
 
 
 def test_an_endpoint_uses_the_work_that_the_filters_of_others_leave() -> None:
