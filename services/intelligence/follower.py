@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Protocol
 
 import orjson
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 _PAUSE_SECONDS, _PAUSES = 5.0, 10.0
 #: For so long answers may be behind; then the process is not ready.
 _BEHIND_SECONDS = 60.0
-#: Changes that are applied before questions get their turn.
+#: Changes of one tenant that are applied before its questions get their turn.
 _PORTION = 50
 
 
@@ -124,7 +124,7 @@ class Follower:
             yield self._state
 
     def _lock_of(self, tenant: str) -> QueueLock:
-        return self._locks.setdefault(tenant, QueueLock())
+        return self._locks.get(tenant) or self._locks.setdefault(tenant, QueueLock())
 
     @property
     def tenants(self) -> set[str]:
@@ -246,30 +246,43 @@ class Follower:
     def _apply(self, records: Sequence[Record]) -> None:
         profiles: dict[tuple[str, str], set[str]] = {}
         state = self._state
-        for record in records:
-            numbered = any(name == NUMBER for name, _ in record.headers)
-            try:
-                if record.partition.topic == self._relations:
-                    self._relation(record, numbered)
-                elif state.accept(record):
-                    self._profile(record, profiles)
-            except InvalidEvent as error:
-                self._patiently(self._unreadable, record, error)
-                if record.partition.topic == self._relations and numbered:
-                    # Something has changed that cannot be known from the log.
-                    raise Inconsistent("a change cannot be read") from error
+        # One turn for changes of a tenant that follow each other: with one for each, all of its questions that
+        # wait would be answered in between, and the changes of all tenants would wait.
+        held: str | None = None
+        with ExitStack() as turn:
+            for record in records:
+                numbered = any(name == NUMBER for name, _ in record.headers)
+                try:
+                    if record.partition.topic == self._relations:
+                        change = decode_change(record.value or b"")
+                        if change.tenant != held:
+                            turn.close()
+                            turn.enter_context(self._lock_of(change.tenant))
+                            held = change.tenant
+                        self._relation(record, change, numbered)
+                        continue
+                    turn.close()
+                    held = None
+                    if state.accept(record):
+                        self._profile(record, profiles)
+                except InvalidEvent as error:
+                    turn.close()
+                    held = None
+                    self._patiently(self._unreadable, record, error)
+                    if record.partition.topic == self._relations and numbered:
+                        # Something has changed that cannot be known from the log.
+                        raise Inconsistent("a change cannot be read") from error
         for (side, tenant), ids in profiles.items():
             self._patiently(self._refresh, state, side, tenant, sorted(ids))
 
-    def _relation(self, record: Record, numbered: bool) -> None:
-        change = decode_change(record.value or b"")
+    def _relation(self, record: Record, change: RelationChange, numbered: bool) -> None:
+        """Apply a change, within the turn of its tenant: whoever reads the tenant's part sees the change and its
+        number, or neither."""
         # What Kith has not numbered is not in MongoDB, either.
-        # Its number is seen when it is applied: whoever reads the tenant's part sees both.
-        with self._lock_of(change.tenant):
-            if numbered and self._state.accept(record):
-                self._state.apply(change)
-                self.changes += 1
-                self._tell(change)
+        if numbered and self._state.accept(record):
+            self._state.apply(change)
+            self.changes += 1
+            self._tell(change)
 
     def _tell(self, change: RelationChange) -> None:
         if self._listener is not None:

@@ -62,8 +62,13 @@ class Job:
         for tenant in sorted(tenants | self._nodes.tenants()):
             if self._stop.is_set():
                 return
-            if self._nodes.lease(tenant):
+            if self._is_held(tenant) and self._nodes.lease(tenant):
                 self.run(tenant)
+
+    def _is_held(self, tenant: str) -> bool:
+        """Whether this process has the relationships of a tenant: its figures are not those of none."""
+        with self._follower.reading(tenant) as state:
+            return not state.known(tenant).outgrown
 
     def run(self, tenant: str) -> None:
         """Find and store the figures of a tenant. Raises Unavailable."""

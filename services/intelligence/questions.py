@@ -18,7 +18,7 @@ from services.intelligence.parameters import AskQuery, Defaults, PairQuery, Reco
 from services.intelligence.present import NOBODY, Presenter, as_of
 from services.intelligence.state import State, Tenant
 from shared.access.lineage import reveals
-from shared.contracts.errors import Unavailable
+from shared.contracts.errors import NoRoom, Unavailable
 from shared.http.caller import CONSUMERS_READ, RELATIONS_READ, Caller
 from shared.http.parameters import BadParameter
 from shared.runtime.protocols import Document
@@ -63,7 +63,7 @@ class Questions:
             raise Unavailable("; ".join(found))
         with self._follower.reading(tenant) as state:
             if state.known(tenant).outgrown:
-                raise Unavailable(
+                raise NoRoom(
                     "there is no room for the tenant's relationships (KITH_INTELLIGENCE_MAX_EDGES); the operator "
                     "has to give the service more memory, or the tenant a process of its own"
                 )

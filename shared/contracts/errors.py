@@ -38,6 +38,11 @@ class NotPrepared(Unavailable):
     makes them."""
 
 
+class NoRoom(Unavailable):
+    """A process does not hold what a request is about, for it is too large. The message is for whoever asked.
+    Waiting does not help."""
+
+
 class TooSlow(Unavailable):
     """MongoDB has ended a read at its time limit. It may succeed when it asks for less, or later."""
 

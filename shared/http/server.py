@@ -14,13 +14,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from shared.contracts.codec import in_words
-from shared.contracts.errors import NotPrepared, TooSlow, Unavailable, WrongMasterKey, validator_message
+from shared.contracts.errors import NoRoom, NotPrepared, TooSlow, Unavailable, WrongMasterKey, validator_message
 from shared.contracts.strict_json import safe_path
 from shared.http.parameters import BadParameter
 from shared.http.problems.client import NO_SUCH_PATH
 from shared.http.problems.kind import ProblemType
 from shared.http.problems.lookup import of_status
-from shared.http.problems.server import QUERY_TOO_SLOW, WRONG_MASTER_KEY
+from shared.http.problems.server import NO_ROOM, QUERY_TOO_SLOW, WRONG_MASTER_KEY
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -172,6 +172,8 @@ async def _unavailable(_: Request, error: Exception) -> Response:
     _log.warning("unavailable", extra={"reason": str(error)})
     if isinstance(error, TooSlow):
         return problem(503, TOO_SLOW, {"Retry-After": "30"}, kind=QUERY_TOO_SLOW)
+    if isinstance(error, NoRoom):
+        return problem(503, str(error), kind=NO_ROOM)
     if isinstance(error, NotPrepared):
         return problem(503, str(error), {"Retry-After": "30"})
     return problem(503, "A server that the request needs is unavailable; try again later", {"Retry-After": "5"})

@@ -553,7 +553,7 @@ def test_of_each_endpoint_the_latest_attempts_are_kept(
                 **given_up,
                 "_id": f"{id}/{number}",
                 "endpoint": id,
-                "at": number,
+                "at": 1,
                 "due": tried,
                 "failed": tried,
             }

@@ -199,6 +199,6 @@ def test_no_question_reads_what_it_is_not_about(mongo_database: Database[Documen
         for each in noted
         # A purge counts what is kept of an endpoint, in an index.
         if each.get("docsExamined", 0) > MOST
-        or (each.get("keysExamined", 0) > MOST and each["command"].get("skip") != MOST_KEPT)
+        or (each.get("keysExamined", 0) > MOST and each["command"].get("skip") != MOST_KEPT - 1)
     ]
     assert [(each["planSummary"], each["command"]) for each in many] == []

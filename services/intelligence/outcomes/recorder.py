@@ -199,7 +199,8 @@ class Recorder:
             return True
         with self._follower.reading(shown["tenant"]) as state:
             tenant = state.known(shown["tenant"])
-            return any(tenant.kinds(*pair) for pair in pairs_of(shown))
+            # Of one that has outgrown the process, only the facts know.
+            return tenant.outgrown or any(tenant.kinds(*pair) for pair in pairs_of(shown))
 
 
 def _pairs(lists: Sequence[Document]) -> dict[tuple[str, str], set[str]]:

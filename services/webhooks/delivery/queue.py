@@ -22,7 +22,7 @@ from shared.contracts.events import EPOCH
 from shared.mongo.concerns import durable_database
 from shared.mongo.errors import only_duplicates, translated
 from shared.mongo.limits import QUERY_MS
-from shared.mongo.store import beginning_with
+from shared.mongo.store import beginning_with, earlier
 from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 
@@ -209,9 +209,10 @@ class Queue:
     def _delete_beyond(self, collection: MongoCollection[Document], query: Document) -> None:
         """Delete what is older than the latest MOST_KEPT."""
         # Of an index alone.
-        latest = collection.find(query, {"_id": 0, "at": 1}, max_time_ms=QUERY_MS).sort([("at", -1), ("_id", -1)])
-        for first in latest.skip(MOST_KEPT).limit(1):
-            collection.delete_many({**query, "at": {"$lte": first["at"]}})
+        latest = collection.find(query, {"at": 1}, max_time_ms=QUERY_MS).sort([("at", -1), ("_id", -1)])
+        for last in latest.skip(MOST_KEPT - 1).limit(1):
+            # By id, too: any number of deliveries may have one time.
+            collection.delete_many({**query, **earlier(last["at"], last["_id"])})
 
     def purge(self, now: datetime) -> None:
         """Delete what is older than it is kept, or more than is kept of an endpoint, and what is left of deleted

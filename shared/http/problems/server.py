@@ -112,6 +112,16 @@ WRONG_MASTER_KEY = ProblemType(
     "Give the service the master key that `detail` names (`KITH_MASTER_KEY_FILE`, `KITH_MASTER_KEY`). "
     "A changed file is read without a restart. Then send the request again.",
 )
+NO_ROOM = ProblemType(
+    "no-room",
+    503,
+    "The process has no room for the tenant's relationships",
+    "The intelligence service holds relationships in memory, up to a number that its operator sets. Beyond it, "
+    "those of the largest tenant are let go. They stay stored, and other services answer. Waiting does not help, "
+    "so there is no header `Retry-After`.",
+    "An operator raises `KITH_INTELLIGENCE_MAX_EDGES` with the memory of the process, or gives the tenant a "
+    "process of its own, and starts the process again.",
+)
 OTHER = ProblemType(
     "other",
     0,

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AfterValidator
 
-from shared.contracts.errors import NotPrepared, Unavailable
+from shared.contracts.errors import NoRoom, NotPrepared, Unavailable
 from shared.http.problems import client, server
 from shared.http.problems.kind import ProblemType
 from shared.http.problems.lookup import TYPES, of_status, of_uri
@@ -200,3 +200,17 @@ def test_an_outage_tells_nothing_and_missing_tables_what_makes_them(error: Excep
     assert answer.status_code == 503
     assert answer.json()["detail"] == detail
     assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_who_has_outgrown_a_process_is_told_so_and_not_to_wait() -> None:
+    app = FastAPI()
+    add_problem_handlers(app)
+
+    @app.get("/asked")
+    def asked() -> None:
+        raise NoRoom("there is no room")
+
+    [answer] = get(app, "/asked")
+    assert (answer.status_code, answer.json()["detail"]) == (503, "there is no room")
+    assert answer.json()["type"] == "/problems/no-room"
+    assert "Retry-After" not in answer.headers

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.intelligence.job import Job
+from services.intelligence.queue_lock import QueueLock
 from services.intelligence.state import Inconsistent, State
-from shared.contracts.errors import Unavailable
+from shared.contracts.errors import NoRoom
 from shared.contracts.events import Event
 from shared.runtime.protocols import Message, Record
 from shared.runtime.sequence_numbers import NUMBER
@@ -301,7 +303,7 @@ def test_the_largest_tenant_is_refused_when_there_is_no_room_left_and_no_other()
     assert (service.follower.problems(), service.follower.edges) == ([], 1)
     with service.questions.reading("other") as state:
         assert state.known("other").graph.edges == 1
-    with pytest.raises(Unavailable, match="KITH_INTELLIGENCE_MAX_EDGES"), service.questions.reading("default"):
+    with pytest.raises(NoRoom, match="KITH_INTELLIGENCE_MAX_EDGES"), service.questions.reading("default"):
         pass
     # What it does from now on is not followed, and does not stop the others' changes.
     store(kith, retracted("e9", "2026-10-02T00:00:00Z", "r0", consumer_id="c", provider_id="p0"))
@@ -310,6 +312,43 @@ def test_the_largest_tenant_is_refused_when_there_is_no_room_left_and_no_other()
     # One that is read again is held to it as well.
     service.follow()
     assert service.follower.edges == 1
+
+
+def test_changes_of_a_tenant_that_follow_each_other_take_one_turn() -> None:
+    """With a turn for each, every question that waits would be answered before the next change of anybody."""
+    kith = MemoryKith()
+    service, tail = following(kith)
+    turns: list[int] = []
+
+    class Counting(QueueLock):
+        def __enter__(self) -> None:
+            turns.append(1)
+            super().__enter__()
+
+    service.follower._locks["default"] = Counting()
+    store(kith, *(recorded(f"e{n}", "2026-10-01T00:00:00Z", f"r{n}") for n in range(20)))
+    service.follower._take(tail)
+    assert (service.follower.changes, len(turns)) == (20, 1)
+    same(service)
+
+
+def test_the_job_leaves_the_figures_of_a_tenant_that_is_not_held() -> None:
+    kith = MemoryKith()
+    store(kith, recorded("e1", "2026-10-01T00:00:00Z", "r1"))
+    service, _ = following(kith)
+    leased: list[str] = []
+
+    class Stored:
+        tenants = staticmethod(lambda: {"default"})
+        lease = staticmethod(leased.append)
+
+    job = Job(service.follower, Stored(), 300.0, None)  # type: ignore[arg-type]
+    job.look()
+    assert leased == ["default"]
+    service.follower._most_edges = 0
+    service.follower._keep_room()
+    job.look()
+    assert leased == ["default"]
 
 
 def test_a_tenant_that_is_unknown_is_empty_and_is_not_stored() -> None:
