@@ -5,6 +5,7 @@ from datetime import datetime
 
 from services.exports import flatten
 from services.exports.columns import Column, Dataset
+from shared.access.lineage import STRENGTH
 from shared.contracts.events import microseconds
 from shared.contracts.fact_fields import FACT_FIELDS
 from shared.erasure.records import ANONYMISED
@@ -119,7 +120,7 @@ RELATIONSHIPS = Dataset(
             "number",
             "log2 of the strength as of January 2020. It orders relationships by strength.",
             "score",
-            tells=("strength", "kind", "time"),
+            tells=STRENGTH,
         ),
         *_MONEY,
         *_RATINGS,

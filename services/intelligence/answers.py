@@ -4,10 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from shared.access.lineage import Count, DerivedFrom, Label, OrderedBy, Ratio
+from shared.access.lineage import STRENGTH, Count, DerivedFrom, Label, OrderedBy, Ratio
 
-#: What a relationship's strength follows from.
-STRENGTH = ("strength", "score", "kind", "time")
 Strength = Annotated[float, DerivedFrom(*STRENGTH)]
 #: A score is made of strengths.
 Score = Annotated[float, DerivedFrom(*STRENGTH, "location", "categories")]

@@ -4,13 +4,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from typing import Protocol
 
 import orjson
 
 from services.intelligence.checks import Checks
-from services.intelligence.queue_lock import QueueLock
+from services.intelligence.queue_lock import QueueLocks
 from services.intelligence.rows import Money
 from services.intelligence.state import Inconsistent, Provider, State
 from shared.contracts.changes import RelationChange, decode_change
@@ -83,7 +83,7 @@ class Follower:
         )
         self._lock = threading.Lock()
         #: By tenant: whoever asks for long keeps nobody else from an answer.
-        self._locks: dict[str, QueueLock] = {}
+        self._locks = QueueLocks()
         self._state = State({})
         self._whole = False
         self._problem = "the relationships have not been read yet"
@@ -120,11 +120,8 @@ class Follower:
     def reading(self, tenant: str) -> Iterator[State]:
         """The state, of which what concerns a tenant does not change within. Keep it short: the tenant's other
         questions wait, and so do all changes that follow one of its own."""
-        with self._lock_of(tenant):
+        with self._locks.of(tenant):
             yield self._state
-
-    def _lock_of(self, tenant: str) -> QueueLock:
-        return self._locks.get(tenant) or self._locks.setdefault(tenant, QueueLock())
 
     @property
     def tenants(self) -> set[str]:
@@ -230,7 +227,7 @@ class Follower:
                 tenants[name].graph.edges,
                 name,
             )
-            with self._lock_of(name):
+            with self._locks.of(name):
                 tenants[name].let_go()
 
     def _forget_again(self) -> None:
@@ -248,26 +245,20 @@ class Follower:
         state = self._state
         # One turn for changes of a tenant that follow each other: with one for each, all of its questions that
         # wait would be answered in between, and the changes of all tenants would wait.
-        held: str | None = None
-        with ExitStack() as turn:
+        with self._locks.in_turn() as take:
             for record in records:
                 numbered = any(name == NUMBER for name, _ in record.headers)
                 try:
                     if record.partition.topic == self._relations:
                         change = decode_change(record.value or b"")
-                        if change.tenant != held:
-                            turn.close()
-                            turn.enter_context(self._lock_of(change.tenant))
-                            held = change.tenant
+                        take(change.tenant)
                         self._relation(record, change, numbered)
                         continue
-                    turn.close()
-                    held = None
+                    take(None)
                     if state.accept(record):
                         self._profile(record, profiles)
                 except InvalidEvent as error:
-                    turn.close()
-                    held = None
+                    take(None)
                     self._patiently(self._unreadable, record, error)
                     if record.partition.topic == self._relations and numbered:
                         # Something has changed that cannot be known from the log.
@@ -319,13 +310,13 @@ class Follower:
         """Read changed profiles again: their changes have no values."""
         if side == "providers":
             found = self._source.providers(tenant, ids)
-            with self._lock_of(tenant):
+            with self._locks.of(tenant):
                 for id, provider in found.items():
                     state.tenant(tenant).describe(id, provider)
             return
         if (purpose := state.purpose_of(tenant)) is not None:
             granted = self._source.granted(tenant, ids, purpose)
-            with self._lock_of(tenant):
+            with self._locks.of(tenant):
                 for id in ids:
                     state.tenant(tenant).grant(id, id in granted)
         # After that: what is deleted now about who has withdrawn cannot be made again of the graph.

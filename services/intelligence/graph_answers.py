@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from services.intelligence.answers import LEFT_OUT, MASKED, STRENGTH, AsOf, Few, Strength
-from shared.access.lineage import Count, DerivedFrom, Label, OrderedBy
+from services.intelligence.answers import LEFT_OUT, MASKED, AsOf, Few, Strength
+from shared.access.lineage import STRENGTH, Count, DerivedFrom, Label, OrderedBy
 
 SideName = Annotated[Literal["consumer", "provider"], DerivedFrom()]
 NodeId = Annotated[str, DerivedFrom("consumer_id", "provider_id")]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, HTTPException, Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.intelligence.answers import MASKED, STRENGTH, AsOf, Reason, Score
+from services.intelligence.answers import MASKED, AsOf, Reason, Score
 from services.intelligence.engine.campaign import TooLarge, campaign, explained
 from services.intelligence.failures import COMBINED
 from services.intelligence.models import Models
@@ -14,7 +14,7 @@ from services.intelligence.parameters import BETA, StrengthQuery, Weights
 from services.intelligence.present import NOBODY, Presenter, as_of
 from services.intelligence.questions import REASONS, Questions
 from shared.access.guard import CallerOf, TenantOf
-from shared.access.lineage import Count, DerivedFrom, Label, OrderedBy, Ratio
+from shared.access.lineage import STRENGTH, Count, DerivedFrom, Label, OrderedBy, Ratio
 from shared.contracts.events import Name, ShortText
 from shared.http.caller import CONSUMERS_READ, INTELLIGENCE_READ, RELATIONS_READ, Denied
 from shared.http.costs import Cost, costs

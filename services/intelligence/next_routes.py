@@ -5,13 +5,13 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, Query
 from pydantic import BaseModel, Field
 
-from services.intelligence.answers import LEFT_OUT, MASKED, STRENGTH, AsOf, Reason, Strength
+from services.intelligence.answers import LEFT_OUT, MASKED, AsOf, Reason, Strength
 from services.intelligence.calling import Calling
 from services.intelligence.failures import COMBINED
 from services.intelligence.parameters import NextQuery
 from services.intelligence.questions import Questions
 from shared.access.guard import CallerOf, TenantOf
-from shared.access.lineage import Count, DerivedBy, DerivedFrom, Label, OrderedByParameter
+from shared.access.lineage import STRENGTH, Count, DerivedBy, DerivedFrom, Label, OrderedByParameter
 from shared.http.caller import INTELLIGENCE_READ, RELATIONS_READ, forbidden
 from shared.http.costs import Cost, costs
 from shared.http.purposes import SUMS

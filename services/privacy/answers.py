@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from shared.access.apps.compliance import State
-from shared.access.lineage import ContainedIn, Count, DerivedFrom, Label, OrderedBy
+from shared.access.lineage import STRENGTH, ContainedIn, Count, DerivedFrom, Label, OrderedBy
 
 #: A hash of the consumer's id, which anyone can compute for an id that they guess.
 ErasureId = Annotated[str, DerivedFrom("consumer_id")]
@@ -165,7 +165,7 @@ class ExportedRelationship(BaseModel):
 
 
 #: What a recommendation's score follows from.
-_SCORE = DerivedFrom("score", "strength", "kind", "time", "location", "categories")
+_SCORE = DerivedFrom(*STRENGTH, "location", "categories")
 
 
 class ExportedGraph(BaseModel):

@@ -8,14 +8,12 @@ from pydantic import BaseModel, Field
 
 from services.relations.strength import Strength
 from services.relations.wide import is_wide
-from shared.access.lineage import ContainedIn, Count, DerivedFrom, Label, OrderedBy
+from shared.access.lineage import STRENGTH, ContainedIn, Count, DerivedFrom, Label, OrderedBy
 from shared.erasure.records import cause_of
 from shared.runtime.protocols import Document
 
 LEFT_OUT = "With a purpose: whether the page leaves out items of consumers who have not granted it."
-#: The strength of a single relation follows from its kind and time, so it reveals both.
-_STRENGTH = ("strength", "score", "kind", "time")
-_Strength = Annotated[float, DerivedFrom(*_STRENGTH)]
+_Strength = Annotated[float, DerivedFrom(*STRENGTH)]
 #: The most kinds that an answer shows.
 MOST_KINDS = 100
 MORE_KINDS = "True if kinds are left out: GET …/cells has all of them. Left out otherwise."
@@ -97,7 +95,7 @@ class RelationshipSummary(BaseModel):
 
 
 class RelationshipPage(BaseModel):
-    items: Annotated[list[RelationshipSummary], OrderedBy(*_STRENGTH)] = Field(description="Strongest first.")
+    items: Annotated[list[RelationshipSummary], OrderedBy(*STRENGTH)] = Field(description="Strongest first.")
     next: Annotated[str | None, ContainedIn("strength", "score", "consumer_id", "provider_id")] = Field(
         description="The cursor of the next page; null on the last one."
     )
@@ -145,7 +143,7 @@ class Relationship(BaseModel):
     )
     more_kinds: Annotated[bool | None, DerivedFrom("kind")] = Field(None, description=MORE_KINDS)
     # Which relations they are reveals their kinds and times, too.
-    evidence: Annotated[list[Evidence], DerivedFrom(*_STRENGTH)] = Field(
+    evidence: Annotated[list[Evidence], DerivedFrom(*STRENGTH)] = Field(
         description="The relations with the highest weights, highest first."
     )
 

@@ -90,6 +90,8 @@ class ContainedByParameter(DerivedBy, ContainedIn):
 Count = Annotated[int, DerivedFrom()]
 Ratio = Annotated[float, DerivedFrom()]
 Label = Annotated[str, DerivedFrom()]
+#: What a strength reveals, and a score that is made of strengths: that of a single relation, its kind and time.
+STRENGTH = ("strength", "score", "kind", "time")
 #: The key of what ``by`` groups by.
 KEY = DerivedBy(
     "by",

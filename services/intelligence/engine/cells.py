@@ -135,15 +135,11 @@ class Cells:
 
     def cells(self, word: int) -> Iterator[Cell]:
         """What ``pack`` packed, in the order of kinds and months."""
-        tag, payload = word >> 62, word & _PAYLOAD
-        if tag == 0:
-            yield self._cell(payload)
+        block = self._block(word)
+        if word >> 62 == _WIDE:
+            yield Cell("", int(block[0]), float(block[1:].view(np.float64)[0]))
             return
-        at, length = payload >> _LENGTH_BITS, payload & ((1 << _LENGTH_BITS) - 1)
-        if tag == _WIDE:
-            yield Cell("", int(self._pool[at]), float(self._pool[at + 1 : at + 2].view(np.float64)[0]))
-            return
-        for cell in self._pool[at : at + length].tolist():
+        for cell in block.tolist():
             yield self._cell(cell)
 
     def amounts(

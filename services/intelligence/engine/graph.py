@@ -65,13 +65,8 @@ class Graph:
     def put(self, consumer_id: str, provider_id: str, kinds: Kinds | None, wide: Wide | None = None) -> None:
         """Set a relationship to what its document has: ``kinds``, or a strength where that has no cells. None (or
         nothing) removes it. Repeating it changes nothing."""
-        consumer = self.names["consumer"].find(consumer_id)
-        provider = self.names["provider"].find(provider_id)
-        consumers = self.rows["consumer"]
-        at = -1 if consumer is None or provider is None else consumers.find(consumer, provider)
-        assert consumers.words is not None
-        word = self.cells.pack(kinds or {}, wide, int(consumers.words[at]) if at >= 0 else None)
-        self._set(consumer_id, provider_id, at, word)
+        at = self._at(consumer_id, provider_id)
+        self._set(consumer_id, provider_id, at, self.cells.pack(kinds or {}, wide, self._word(at)))
         for kind, view in self._views.items():
             # A kind without a code is in no view.
             only = {kind: kinds[kind]} if kinds and kind in kinds and self.cells.is_named(kind) else None
@@ -81,13 +76,8 @@ class Graph:
         """Add ``by`` relations to a relationship, or take them away. Its other cells are not read; where a cell
         comes or goes they are copied, which takes some 0.3 ms for 60,000. Raises ValueError where there are not so
         many."""
-        consumer = self.names["consumer"].find(consumer_id)
-        provider = self.names["provider"].find(provider_id)
-        consumers = self.rows["consumer"]
-        at = -1 if consumer is None or provider is None else consumers.find(consumer, provider)
-        assert consumers.words is not None
-        word = self.cells.moved(kind, month, by, int(consumers.words[at]) if at >= 0 else None)
-        self._set(consumer_id, provider_id, at, word)
+        at = self._at(consumer_id, provider_id)
+        self._set(consumer_id, provider_id, at, self.cells.moved(kind, month, by, self._word(at)))
         # A kind without a code is in no view.
         if (view := self._views.get(kind)) is not None and self.cells.is_named(kind):
             view.move(consumer_id, provider_id, kind, month, by)
@@ -213,6 +203,12 @@ class Graph:
         consumer = self.names["consumer"].find(consumer_id)
         provider = self.names["provider"].find(provider_id)
         return -1 if consumer is None or provider is None else self.rows["consumer"].find(consumer, provider)
+
+    def _word(self, at: int) -> int | None:
+        """The word of the relationship at a position of its consumer's row; None at -1."""
+        words = self.rows["consumer"].words
+        assert words is not None
+        return int(words[at]) if at >= 0 else None
 
     def _add(self, consumer_id: str, provider_id: str, word: int) -> None:
         consumer = self.names["consumer"].intern(consumer_id)

@@ -325,7 +325,7 @@ def test_changes_of_a_tenant_that_follow_each_other_take_one_turn() -> None:
             turns.append(1)
             super().__enter__()
 
-    service.follower._locks["default"] = Counting()
+    service.follower._locks._locks["default"] = Counting()
     store(kith, *(recorded(f"e{n}", "2026-10-01T00:00:00Z", f"r{n}") for n in range(20)))
     service.follower._take(tail)
     assert (service.follower.changes, len(turns)) == (20, 1)
