@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from services.apps.oauth import OAuthError
 from shared.access.apps.model import App
 from shared.access.lineage import Count, DerivedFrom, Label
+from shared.contracts.wording import in_words
 
 _SET_BY_KITH = (
     *("registration_access_token", "registration_client_uri"),
@@ -70,9 +71,8 @@ def stated(body: Any) -> Registration:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise OAuthError(
-            "invalid_client_metadata", f"{place}: {first['msg']}" if place else first["msg"]
-        ) from None
+        said = in_words(first)
+        raise OAuthError("invalid_client_metadata", f"{place}: {said}" if place else said) from None
 
 
 def check_replacement(body: dict[str, Any], app: App) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from services.cli.completion import among, formats
 from services.cli.completion import datasets as datasets_offered
-from shared.contracts.errors import ConfigurationError, Unavailable, validator_message
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.service.launch import read_settings
 
 if TYPE_CHECKING:
@@ -176,20 +176,21 @@ def _measure(
     from services.cli.report_view import about
     from services.exports.measures import measure_export
     from shared.contracts.events import Tenant
+    from shared.contracts.wording import in_words
     from shared.http.parameters import BadParameter
 
     asked = order.filters | dict(_pair(text) for text in order.parameters)
     try:
         TypeAdapter(Tenant).validate_python(order.tenant)
     except ValidationError as error:
-        raise BadParameter("tenant", error.errors()[0]["msg"]) from None
+        raise BadParameter("tenant", in_words(error.errors()[0])) from None
     try:
         subject = {"export": f"measures/{name}"}
         found, personal = answer_here(settings, database, name, order.tenant, asked, subject)
     except ValidationError as error:
         wrong = error.errors()[0]
         unknown = wrong["type"] == "extra_forbidden"
-        text = f"is no parameter of measures/{name}" if unknown else validator_message(wrong)
+        text = f"is no parameter of measures/{name}" if unknown else in_words(wrong)
         raise BadParameter(str(wrong["loc"][0]), text) from None
     for label, text, _ in about(found, asked):
         progress.note(f"{label}: {text}")

@@ -13,8 +13,9 @@ from pydantic.fields import FieldInfo
 
 from services.analytics.measures import catalogue as analytics
 from services.relations.measures import catalogue as relations
-from shared.contracts.errors import ConfigurationError, validator_message
+from shared.contracts.errors import ConfigurationError
 from shared.contracts.events import Tenant
+from shared.contracts.wording import in_words
 from shared.measures.answer import Answer
 from shared.measures.query import BadMeasure, NotInstalled, PeriodQuery
 from shared.runtime.clock import now
@@ -134,7 +135,7 @@ def _complaints(tenant: str) -> Iterator[None]:
         yield
     except ValidationError as error:
         wrong = error.errors()[0]
-        text = validator_message(wrong)
+        text = in_words(wrong)
         if wrong["type"] == "extra_forbidden":
             text = "cannot be combined with --kind, --category or --provider-id"
         raise typer.BadParameter(text, param_hint=_option(str(wrong["loc"][0]))) from None

@@ -11,6 +11,7 @@ from services.exports.columns import Dataset
 from services.exports.purposes import check_purpose
 from shared.contracts.events import Kind, Name, ShortText, Tenant
 from shared.contracts.spelling import nfc
+from shared.contracts.wording import in_words
 from shared.http.parameters import BadParameter
 from shared.http.paths import QueryId
 from shared.runtime.protocols import Document
@@ -55,7 +56,7 @@ class ExportQuery:
                 try:
                     type.validate_python(value, strict=True)
                 except ValidationError as error:
-                    raise BadParameter(name, error.errors()[0]["msg"]) from None
+                    raise BadParameter(name, in_words(error.errors()[0])) from None
         for name in ("consumer_id", "provider_id", "key"):
             if (id := getattr(self, name)) is not None:
                 object.__setattr__(self, name, nfc(id))

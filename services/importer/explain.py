@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from shared.contracts.errors import validator_message
+from shared.contracts.wording import in_words
 
 _MOST = 5
 
@@ -40,4 +40,4 @@ def _message(error: Any, keys: list[str]) -> str:
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(error["loc"][-1]), keys, 1)
         return "is not a key of this table" + (f"; did you mean {near[0]}?" if near else "")
-    return validator_message(error).replace("Input should", "should")
+    return in_words(error).replace("Input should", "should")

@@ -1,7 +1,6 @@
 """Decodes and encodes events: validation with a reason, and upcasting of old versions. Pure."""
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,13 +8,11 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from shared.contracts.errors import InvalidEvent, validator_message
+from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import (
     EVENT_TYPES,
     PLAIN,
     SEALED,
-    TEXT,
-    VISIBLE,
     ConsumerUpserted,
     Event,
     ProviderData,
@@ -26,9 +23,10 @@ from shared.contracts.events import (
 from shared.contracts.names import lookalike
 from shared.contracts.rfc3339 import WANTED
 from shared.contracts.spelling import may_differ, with_ids_in_nfc
-from shared.contracts.strict_json import NOT_UTF_8, check, safe_path
+from shared.contracts.strict_json import NOT_UTF_8, PLAIN_NAME, check, safe_path
 from shared.contracts.unambiguous import is_unambiguous
 from shared.contracts.wire import normal
+from shared.contracts.wording import in_words
 
 MAX_EVENT_BYTES = 32 * 1024
 #: A sealed event is longer: base64 adds a third, and each of at most 54 values a nonce, a tag and a prefix.
@@ -38,13 +36,6 @@ _TOKEN = b'"kith1.'
 ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
 _validate = ADAPTER.validator.validate_json
 
-NOT_VISIBLE = (
-    "is empty, begins or ends with white space, or contains a character that is not seen (a control, zero-width, "
-    "filler or direction character, a variation selector); remove it"
-)
-NOT_TEXT = "contains a control character, as NUL, or one that reverses the direction of text; remove it"
-_IN_WORDS = {VISIBLE: NOT_VISIBLE, TEXT: NOT_TEXT}
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -175,11 +166,6 @@ def _upcast(fields: dict[str, Any], upcasters: Mapping[tuple[str, int], Upcaster
     return fields
 
 
-def in_words(message: str) -> str:
-    """A message of pydantic's, in words where it would quote the pattern of texts that people read."""
-    return next((said for pattern, said in _IN_WORDS.items() if pattern in message), message)
-
-
 def explain(error: ValidationError) -> InvalidEvent:
     """The first error of a validation as an InvalidEvent, which never quotes the offending value."""
     errors: list[dict[str, Any]] = [
@@ -199,7 +185,7 @@ def explain(error: ValidationError) -> InvalidEvent:
         del location[0]
     if location and location[-1] == "[key]":
         del location[-2]  # the key may be anything, including personal data
-    elif first["type"] == "extra_forbidden" and not _PLAIN_NAME.fullmatch(location[-1]):
+    elif first["type"] == "extra_forbidden" and not PLAIN_NAME.fullmatch(location[-1]):
         location[-1] = "[key]"  # so may this one, unless it looks like the name of a field
     if location[:2] == ["data", "traits"] and len(location) > 3:
         # Pydantic reports an error for each type that a trait's value may have. A text has one of these.
@@ -217,7 +203,7 @@ def explain(error: ValidationError) -> InvalidEvent:
             )
         errors, first, location = of_text[:1], of_text[0], location[:3]
     detail = {"missing": "is required", "extra_forbidden": "is not a field of this event type"}.get(
-        first["type"], in_words(validator_message(first))
+        first["type"], in_words(first)
     )
     if first["type"] == "datetime_from_date_parsing":
         detail = WANTED  # of the pattern it is, but there is no such day, hour or second

@@ -1,8 +1,5 @@
 """The three outcomes of a failure: a dead letter, a retry of the same slice, or a stop. Pure."""
 
-from collections.abc import Mapping
-from typing import Any
-
 
 class InvalidEvent(Exception):
     """This event can never be accepted, however often it is retried. It becomes a dead letter.
@@ -57,8 +54,3 @@ class Stale(Exception):
 
 class ConfigurationError(Exception):
     """A setting, a topic or a server is not as Kith needs it, and a retry will not help."""
-
-
-def validator_message(error: Mapping[str, Any]) -> str:
-    """The sentence of one of pydantic's ``errors()``, without its prefix of those that validators raise."""
-    return str(error["msg"]).removeprefix("Value error, ")

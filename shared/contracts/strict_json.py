@@ -17,7 +17,7 @@ _INT64 = 2**63
 _INT64_DIGITS = 19
 #: A decimal number with this many significant digits survives the conversion to a binary double and back.
 _SURE_DIGITS = 15
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _TWICE = "is there twice in one object; which of the two counts is not defined"
@@ -125,5 +125,5 @@ def _raise_at(value: Any, path: list[str]) -> None:
 def safe_path(path: list[str]) -> str | None:
     """The path, without names that may be anything, including personal data."""
     return (
-        ".".join(p if p.isascii() and (_PLAIN_NAME.fullmatch(p) or p.isdigit()) else "[key]" for p in path) or None
+        ".".join(p if p.isascii() and (PLAIN_NAME.fullmatch(p) or p.isdigit()) else "[key]" for p in path) or None
     )

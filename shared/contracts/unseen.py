@@ -9,10 +9,10 @@ from typing import Annotated
 
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
-from shared.contracts.codec import NOT_VISIBLE
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerUpserted, Event, ProviderUpserted, RelationRecorded
 from shared.contracts.spelling import NAMES, NAMES_IN_DATA
+from shared.contracts.wording import NOT_VISIBLE
 
 # Fillers and variation selectors, what is no character, and the blank of Braille.
 _SEEN = r"^[^\p{Default_Ignorable_Code_Point}\p{Noncharacter_Code_Point}\u2800]*$"

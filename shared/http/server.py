@@ -13,9 +13,9 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from shared.contracts.codec import in_words
-from shared.contracts.errors import NoRoom, NotPrepared, TooSlow, Unavailable, WrongMasterKey, validator_message
+from shared.contracts.errors import NoRoom, NotPrepared, TooSlow, Unavailable, WrongMasterKey
 from shared.contracts.strict_json import safe_path
+from shared.contracts.wording import in_words
 from shared.http.parameters import BadParameter
 from shared.http.problems.client import NO_SUCH_PATH
 from shared.http.problems.kind import ProblemType
@@ -150,7 +150,7 @@ async def _bad_parameters(_: Request, error: Exception) -> Response:
         # Nothing is left of a body as a whole. The name of an unknown member may be anything.
         {
             "field": safe_path([str(part) for part in item["loc"][1:]]) or "body",
-            "detail": in_words(validator_message(item)),
+            "detail": in_words(item),
         }
         for item in error.errors()
     ]
