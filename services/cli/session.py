@@ -62,7 +62,6 @@ def stack_session(
             options.connectors,
             say=warn,
             opened=opened,
-            waits=warn,
         )
         try:
             with stack:

@@ -41,8 +41,8 @@ class Stack:
     on free ports. ``connectors`` run besides the core services, each with the outside system that it needs
     (``services.cli.outside``) where no setting names one. With ``port_base`` N the services listen on N and the
     following ports, then Kafka, its controller and MongoDB. An explicit port (by base or setting) that is in use
-    raises ConfigurationError; a default port is replaced by a free one, which ``say`` reports. ``opened`` is
-    called with the folder of this stack before any process starts, ``waits`` with what is waited for.
+    raises ConfigurationError; a default port is replaced by a free one. ``say`` is told of that, and of what
+    is waited for. ``opened`` is called with the folder of this stack before any process starts.
     """
 
     def __init__(
@@ -55,7 +55,6 @@ class Stack:
         connectors: Collection[str] = (),
         say: Callable[[str], None] = lambda _: None,
         opened: Callable[[Path], None] = lambda _: None,
-        waits: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._given = read_settings() if settings is None else settings
         self._data = data
@@ -66,7 +65,6 @@ class Stack:
         self._chosen = (*CORE, *(name for name in CONNECTORS if name in connectors))
         self._say = say
         self._opened = opened
-        self._waits = waits
         self._exit = ExitStack()
         self._servers: list[Process] = []
         #: By name: ``relations``, and ``relations-2`` for its second worker.
@@ -169,7 +167,7 @@ class Stack:
         login: dict[str, Any] = {}
         if missing:
             names = [text for name, text in (("kafka", "Kafka"), ("mongo", "MongoDB")) if name in missing]
-            self._waits(f"Waiting for {' and '.join(names)} … (logs: {folder / 'log'})")
+            self._say(f"Waiting for {' and '.join(names)} … (logs: {folder / 'log'})")
             base = None if self._port_base is None else self._port_base + len(self._chosen)
             if self._docker:
                 try:
@@ -224,7 +222,7 @@ class Stack:
         return urls
 
     def _wait_ready(self, urls: dict[str, str]) -> None:
-        self._waits(f"Waiting for the services: {', '.join(self._chosen)} …")
+        self._say(f"Waiting for the services: {', '.join(self._chosen)} …")
         deadline = time.monotonic() + READY_SECONDS
         for name, url in urls.items():
             while not _is_ready(url):

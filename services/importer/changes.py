@@ -36,6 +36,8 @@ _PROFILES = ("consumer.upserted", "provider.upserted")
 # A key that may stand in an id: numbers and UUIDs name nobody, unlike an address of mail.
 _PLAIN_KEY = re.compile(r"-?\d{1,20}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _NO_MOMENT = Moment(EPOCH, "", "0")
+#: A column that a row lacks says as little as one whose value the log leaves out.
+_UNCHANGED = Unchanged()
 
 
 class Made(NamedTuple):
@@ -141,6 +143,12 @@ class _Maker:
         self._converters: dict[frozenset[str], Converter] = {}
         self._missing = missing_values(source.missing)
         self._columns_used = frozenset(source.columns_used())
+        #: The fields of a profile that an event may leave out, and the columns of each.
+        self._partial = {
+            path: spec.columns_used()
+            for path, spec in source.fields.items()
+            if source.type in _PROFILES and path not in needed_of(source.type)
+        }
         #: Columns in which the mapping looks for fields, or which it takes as an object.
         self._objects = {column.partition(".")[0] for column in source.columns_used() if "." in column}
         self._objects |= {
@@ -164,15 +172,10 @@ class _Maker:
     def _unchanged(self, row: Fields) -> frozenset[str]:
         """The fields of a profile that the change left as they were, or says nothing of: an event without them
         does the same."""
-        columns = {name for name, value in row.items() if isinstance(value, Unchanged)}
-        columns |= {stored_in(column, row) for column in self.lacking(row)}
-        if not columns or self.source.type not in _PROFILES:
-            return frozenset()
         return frozenset(
             path
-            for path, spec in self.source.fields.items()
-            if path not in needed_of(self.source.type)
-            and any(stored_in(column, row) in columns for column in spec.columns_used())
+            for path, columns in self._partial.items()
+            if any(isinstance(row.get(stored_in(column, row), _UNCHANGED), Unchanged) for column in columns)
         )
 
     def _opened(self, row: Fields) -> Fields:

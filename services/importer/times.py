@@ -17,7 +17,6 @@ _ISO = re.compile(
 )
 #: Days from 1899-12-30, as spreadsheets store them: those of the years 1954 to 2119.
 _SERIALS = (20_000, 80_000)
-_SERIAL = "a day as spreadsheets count them"
 _EXAMPLE = datetime(2024, 11, 23, 21, 43, 56, 789_000, UTC)
 
 
@@ -108,7 +107,7 @@ def _unix(value: Any, form: str | None) -> datetime:
     if _looks_like_a_day(str(value).partition(".")[0]):
         raise BadValue(f"looks like a day or a time without separators, not like a count of {form} since 1970")
     if _SERIALS[0] <= number < _SERIALS[1]:
-        raise BadValue(f"looks like {_SERIAL}, not like a count of {form} since 1970")
+        raise BadValue(f"looks like a day as spreadsheets count them, not like a count of {form} since 1970")
     if form == "unix_ms" and 10**8 <= abs(number) < 10**11:
         raise BadValue("looks like seconds since 1970, not like milliseconds")
     if form == "unix_us" and 10**8 <= abs(number) < 10**14:
