@@ -9,9 +9,10 @@ import asyncio
 import json
 import signal
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import cycle
 from urllib.parse import quote
 
 STARTED = "started"
@@ -23,7 +24,9 @@ _ERASURES, _EVENTS = 2_500, 500
 @dataclass(frozen=True, slots=True)
 class Attack:
     """``connections`` to a ``service``, each with one request after the other. ``body`` names what is sent;
-    without ``reads`` the answer is left where it is."""
+    without ``reads`` the answer is left where it is. ``{}`` in the path stands for one name after the other of
+    those that the attacker is given. The second tenant asks ``beside``; without it, the service that is attacked.
+    ``hooks``: the first tenant's webhook endpoints meanwhile, which never answer if ``dead``."""
 
     title: str
     service: str
@@ -31,9 +34,13 @@ class Attack:
     path: str
     body: str = ""
     reads: bool = True
+    beside: str = ""
+    hooks: int = 0
+    dead: bool = False
 
 
 _FILTER = quote("contains(tolower(relation_id),'x') or endswith(toupper(consumer_id),'Y')")
+_REPLAY = "/v1/webhooks/endpoints/{}/replay"
 _AROUND = "/v1/neighbours/provider/p-000001"
 ATTACKS: Mapping[str, Attack] = {
     "bodies": Attack("64 bodies of 1 MiB that never come", "ingest", 64, "/v1/events", "silent"),
@@ -50,13 +57,35 @@ ATTACKS: Mapping[str, Attack] = {
     "next": Attack("60 lists of whom to call", "intelligence", 60, "/v1/next?provider_id=p-000001&limit=100"),
     "endpoints": Attack("60 lists of webhook endpoints", "webhooks", 60, "/v1/webhooks/endpoints"),
     "apps": Attack("60 lists of applications", "apps", 60, "/v1/apps"),
+    "facts": Attack(f"batches of {_EVENTS:,} new facts", "ingest", 16, "/v1/events", "facts", beside="webhooks"),
+    "hooks": Attack(
+        f"batches of {_EVENTS:,} new facts for 100 webhook endpoints",
+        "ingest",
+        16,
+        "/v1/events",
+        "facts",
+        beside="webhooks",
+        hooks=100,
+    ),
+    "silent": Attack(
+        f"batches of {_EVENTS:,} new facts for 100 webhook endpoints that never answer",
+        "ingest",
+        16,
+        "/v1/events",
+        "facts",
+        beside="webhooks",
+        hooks=100,
+        dead=True,
+    ),
+    "replays": Attack("replays of 100 webhook endpoints", "webhooks", 16, _REPLAY, "replay", hooks=100),
     "streams": Attack("120 live streams", "analytics", 120, "/v1/live"),
 }
 
 
 class Attacker:
-    def __init__(self, attack: Attack, port: int, key: str) -> None:
+    def __init__(self, attack: Attack, port: int, key: str, names: Sequence[str] = ()) -> None:
         self._attack, self._port, self._key = attack, port, key
+        self._names = cycle([quote(name, safe="") for name in names] or [""])
         self._batches = 0
         self.statuses: Counter[str] = Counter()
 
@@ -91,22 +120,33 @@ class Attacker:
 
     def _request(self) -> bytes:
         head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {self._key}\r\nConnection: close\r\n"
-        path = self._attack.path
+        path = self._attack.path.format(next(self._names))
         if self._attack.body == "silent":
             return f"POST {path} HTTP/1.1\r\n{head}Content-Length: {2**20}\r\n\r\n".encode()
-        if self._attack.body in ("erasures", "events"):
-            self._batches += 1
-            body = self._erasures() if self._attack.body == "erasures" else self._events
-            head += f"Content-Type: application/cloudevents-batch+json\r\nContent-Length: {len(body)}\r\n"
-            return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
-        return f"GET {path} HTTP/1.1\r\n{head}\r\n".encode()
+        if not self._attack.body:
+            return f"GET {path} HTTP/1.1\r\n{head}\r\n".encode()
+        self._batches += 1
+        body = {"erasures": self._erasures, "events": self._again, "facts": self._facts, "replay": _replay}[
+            self._attack.body
+        ]()
+        type = "json" if self._attack.body == "replay" else "cloudevents-batch+json"
+        head += f"Content-Type: application/{type}\r\nContent-Length: {len(body)}\r\n"
+        return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
 
     def _erasures(self) -> bytes:
         return json.dumps([self._erasure(number) for number in range(_ERASURES)]).encode()
 
+    def _again(self) -> bytes:
+        """The same again and again, made once: the door does not know that."""
+        return self._events
+
+    def _facts(self) -> bytes:
+        """New ones each time, which all consumers of the topics store and pass on."""
+        mark = f"{self._batches}-".encode()
+        return self._events.replace(b"again-", b"new-" + mark).replace(b"gone-", b"new-" + mark)
+
     @cached_property
     def _events(self) -> bytes:
-        """Made once, and sent again and again: the door does not know that."""
         events = [{**self._erasure(number), "type": "relation.recorded"} for number in range(_EVENTS)]
         for number, event in enumerate(events):
             names = {f"{side}_id": f"{side}-{number % 500}" for side in ("consumer", "provider")}
@@ -125,6 +165,10 @@ class Attacker:
         }
 
 
+def _replay() -> bytes:
+    return b'{"since": "beginning"}'
+
+
 async def _until_stopped(attacker: Attacker) -> None:
     task = asyncio.ensure_future(attacker.run())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -139,8 +183,9 @@ def main() -> None:
     parser.add_argument("name", choices=ATTACKS)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--key", required=True)
+    parser.add_argument("--names", nargs="*", default=[], help="what the path is about, one after the other")
     options = parser.parse_args()
-    asyncio.run(_until_stopped(Attacker(ATTACKS[options.name], options.port, options.key)))
+    asyncio.run(_until_stopped(Attacker(ATTACKS[options.name], options.port, options.key, options.names)))
 
 
 if __name__ == "__main__":

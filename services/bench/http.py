@@ -64,6 +64,8 @@ def parse_head(head: bytes) -> tuple[int, int]:
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length":
             return int(first.split()[1]), int(value)
+    if (status := int(first.split()[1])) == 204:
+        return status, 0
     raise ConnectionError("an answer without Content-Length")
 
 

@@ -16,6 +16,7 @@ from services.bench.door import BATCHED, ready
 from services.bench.events import KINDS
 from services.bench.http import Connection
 from services.bench.latency import percentile
+from services.bench.receivers import Receivers
 from services.bench.servers import BenchServers
 from shared.access.keys import NO_LIMIT, ApiKeys
 from shared.access.keys_mongo import MongoKeys
@@ -38,7 +39,7 @@ Say = Callable[[str], None]
 
 
 class Probe(NamedTuple):
-    """A request of the second tenant, which is answered in full."""
+    """A request of the second tenant, answered in full; without a path, the webhook that its event leads to."""
 
     title: str
     service: str
@@ -54,6 +55,7 @@ PROBES = (
     Probe("a page of the feed", "exports", "/odata/v1/Relations?$top=100"),
     Probe("recommendations", "intelligence", "/v1/recommendations?provider_id=p-000001&record=false"),
     Probe("webhook endpoints", "webhooks", "/v1/webhooks/endpoints"),
+    Probe("a webhook, from its event", "webhooks", ""),
     Probe("applications", "apps", "/v1/apps"),
 )
 
@@ -77,13 +79,16 @@ class Neighbours:
         with ExitStack() as stop:
             for name in SERVICES:
                 self._start(name, stop)
+            self._receivers = stop.enter_context(Receivers(self._servers.folder / "log"))
+            self._subscribe(self._quiet, self._receivers.own)
             self._fill(events)
             self._say(f"{len(PROBES)} requests in turn for {self._seconds:g} s, for caches and imports")
             self._probed(self._seconds)
             return [row for name in names for row in self._beside(name)]
 
     def _start(self, name: str, stop: ExitStack) -> None:
-        running = ready(self._servers, name, "kafka-python", PREFIX, KITH_ACCESS="keys")
+        allowed = {"KITH_WEBHOOK_ALLOW": '["127.0.0.0/8"]'} if name == "webhooks" else {}
+        running = ready(self._servers, name, "kafka-python", PREFIX, KITH_ACCESS="keys", **allowed)
         _, self._ports[name] = stop.enter_context(running)
 
     def _fill(self, events: int) -> None:
@@ -94,15 +99,19 @@ class Neighbours:
             (self._quiet, [*_market(events // 10), _event(10**8, 1, 1)]),
         ):
             for start in range(0, len(whole), _BATCH):
-                request = _post(key, json.dumps(whole[start : start + _BATCH]).encode())
+                body = json.dumps(whole[start : start + _BATCH]).encode()
+                request = _request("POST", "/v1/events", key, body, BATCHED["Kith"])
                 # The first tenant's limit is as it is for everybody: what is too fast for it is sent again.
                 while (status := sender.send(request)) == 429:
                     time.sleep(0.2)
                 if status != 202:
                     raise ProcessFailed(f"the door answered {status}")
         sender.close()
+        self._settle(events + events // 10 + _WIDE_KINDS + 1)
+
+    def _settle(self, wanted: int = 0) -> None:
+        """Wait until so many relations are stored, and everything that was changed is counted."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        wanted = events + events // 10 + _WIDE_KINDS + 1
         database = self._client[PREFIX]
         while database.relations.estimated_document_count() < wanted or self._uncounted() > 0:
             if time.monotonic() > deadline:
@@ -120,11 +129,17 @@ class Neighbours:
     def _beside(self, name: str) -> Iterator[dict[str, Any]]:
         """Idle is measured before and after: what else the machine does meanwhile is in both columns."""
         attack = ATTACKS[name]
+        beside_service = attack.beside or attack.service
         self._say(f"beside {attack.title}")
-        before = self._probed(self._seconds / 2, attack.service)
+        before = self._probed(self._seconds / 2, beside_service)
+        path = "dead" if attack.dead else "hook"
+        hooks = [
+            self._subscribe(self._noisy, f"{self._receivers.others}/{path}-{number}")
+            for number in range(attack.hooks)
+        ]
         log = self._servers.folder / "log" / f"attack-{name}.log"
         argv = [sys.executable, "-m", "services.bench.attacks", name, "--port", str(self._ports[attack.service])]
-        attacker = Process(f"the attack {name}", [*argv, "--key", self._noisy], log)
+        attacker = Process(f"the attack {name}", [*argv, "--key", self._noisy, "--names", *hooks], log)
         attacker.start()
         try:
             while STARTED not in log.read_text():
@@ -132,12 +147,15 @@ class Neighbours:
                 time.sleep(0.05)
             # Until its first requests are where they hurt.
             time.sleep(1.0)
-            beside = self._probed(self._seconds, attack.service)
+            beside = self._probed(self._seconds, beside_service)
         finally:
             attacker.stop()
+            for hook in hooks:
+                self._send("webhooks", "DELETE", f"/v1/webhooks/endpoints/{hook}", self._noisy)
         answers = json.loads(log.read_text().splitlines()[-1]) if "{" in log.read_text() else {}
         time.sleep(1.0)  # until its last requests have ended
-        after = self._probed(self._seconds / 2, attack.service)
+        self._settle()
+        after = self._probed(self._seconds / 2, beside_service)
         for title, waits in beside.items():
             yield row_of(attack.title, answers, title, before[title] + after[title], waits)
 
@@ -148,23 +166,41 @@ class Neighbours:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             for probe in chosen:
-                # A new connection each time: whether one is accepted belongs to what is measured.
                 began = time.monotonic()
-                connection = Connection(self._ports[probe.service], timeout=60.0)
-                status = connection.send(self._request(probe))
+                if probe.path == "/v1/events":
+                    self._event()
+                elif probe.path:
+                    self._send(probe.service, "GET", probe.path, self._quiet)
+                else:
+                    self._receivers.await_own(self._event())
                 found[probe.title].append(time.monotonic() - began)
-                connection.close()
-                if status not in (200, 202):
-                    raise ProcessFailed(f"{probe.path} answered {status} to the second tenant")
                 time.sleep(0.01)
         return found
 
-    def _request(self, probe: Probe) -> bytes:
-        if probe.path == "/v1/events":
-            self._sent += 1
-            return _post(self._quiet, json.dumps([_event(self._sent + 10**8, 1, 1)]).encode())
-        head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {self._quiet}"
-        return f"GET {probe.path} HTTP/1.1\r\n{head}\r\n\r\n".encode()
+    def _event(self) -> str:
+        """Send an event of the second tenant, and return the id of its relation, which is new."""
+        self._sent += 1
+        event = _event(self._sent + 10**8, 1, 1)
+        body = json.dumps([event]).encode()
+        self._send("ingest", "POST", "/v1/events", self._quiet, body, BATCHED["Kith"])
+        return str(event["data"]["relation_id"])
+
+    def _subscribe(self, key: str, url: str) -> str:
+        """Make a webhook endpoint for the changes of relations, and return its name."""
+        body = json.dumps({"url": url, "types": ["relation.changed"]}).encode()
+        made = self._send("webhooks", "POST", "/v1/webhooks/endpoints", key, body, "application/json")
+        return str(json.loads(made)["endpoint"])
+
+    def _send(
+        self, service: str, method: str, path: str, key: str, body: bytes = b"", content_type: str = ""
+    ) -> bytes:
+        """The body of the answer, over a new connection: whether one is accepted belongs to what is measured."""
+        connection = Connection(self._ports[service], timeout=60.0)
+        status, found = connection.exchange(_request(method, path, key, body, content_type))
+        connection.close()
+        if not 200 <= status < 300:
+            raise ProcessFailed(f"{path} answered {status}: {found[:200]!r}")
+        return found
 
 
 def row_of(
@@ -187,9 +223,11 @@ def row_of(
     }
 
 
-def _post(key: str, body: bytes) -> bytes:
-    head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {key}\r\nContent-Type: {BATCHED['Kith']}"
-    return f"POST /v1/events HTTP/1.1\r\n{head}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+def _request(method: str, path: str, key: str, body: bytes = b"", content_type: str = "") -> bytes:
+    head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {key}\r\nContent-Length: {len(body)}"
+    if content_type:
+        head += f"\r\nContent-Type: {content_type}"
+    return f"{method} {path} HTTP/1.1\r\n{head}\r\n\r\n".encode() + body
 
 
 def _market(events: int) -> Iterator[dict[str, Any]]:
