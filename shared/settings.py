@@ -206,6 +206,13 @@ class Settings(BaseSettings):
         "7500/second",
         description="Events per tenant and process, of all its credentials. `none`: unlimited.",
     )
+    most_behind_seconds: float = Field(
+        0.3,
+        ge=0,
+        le=60,
+        description="Seconds that the workers may be behind before tenants that send much are told 429. "
+        "0: they may be behind for ever.",
+    )
     erasure_limit: str = Field(
         "5000/minute",
         description="Erasures per credential and process, unless the key has its own limit. `none`: unlimited.",

@@ -1,6 +1,7 @@
 """The composition root of the ingest service: ``python -m services.ingest``."""
 
 from services.ingest.api import create_app
+from services.ingest.congestion import TenantRate, WorkersBehind
 from services.ingest.late import LatePublisher
 from services.ingest.metrics import DoorMetrics
 from shared.contracts.errors import ConfigurationError
@@ -30,17 +31,24 @@ def run(settings: Settings) -> None:
         # Without a MongoDB the order of an upgrade is the operator's alone: docs/how-to/upgrade.md.
         revisions = None if settings.mongo is None else service.background(WorkerRevisions(service.database))
         late = service.closing(LatePublisher(service.publisher))
+        metrics = DoorMetrics(service.metrics)
+        rate = None
+        if settings.mongo is not None and settings.most_behind_seconds:
+            rate = TenantRate(settings.most_behind_seconds)
+            metrics.watch(lambda: rate.most)
+            service.background(WorkersBehind(service.database, rate.looked))
         app = create_app(
             PublisherMeter(service.metrics).on(late),
             service.topics,
             settings,
             now,
             ready=lambda: key_problems(vault) or late.problems() or probe.problems(inputs) or ledger.problems(),
-            answered=DoorMetrics(service.metrics).answered,
+            answered=metrics.answered,
             tracing=service.tracing,
             vault=vault,
             access=service.access,
             ledger=ledger,
+            rate=rate,
             **({} if revisions is None else {"understood": lambda: revisions.lowest}),
         )
         tune_gc()

@@ -10,6 +10,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 
 from services.ingest.body import inflate, is_gzip
+from services.ingest.congestion import TenantRate
 from services.ingest.delivery import Delivery
 from services.ingest.documentation import DESCRIPTION, EVENTS_ROUTE, SCHEMAS
 from services.ingest.door import Accepted, Door, Rejected, Verdict
@@ -76,11 +77,13 @@ def create_app(
     vault: Vault | None = None,
     ledger: Ledger | None = None,
     understood: Callable[[], int] = lambda: REVISION,
+    rate: TenantRate | None = None,
 ) -> FastAPI:
     """The door as an ASGI application. ``ready`` returns the reasons why events cannot be accepted now;
     ``answered`` receives the verdicts of each answer; ``access`` decides on each request. Without a ``vault``
     personal values are published in plain text. Events of consumers in the ``ledger`` of erasures are
-    suppressed. ``understood`` returns the schema revision that every running worker understands."""
+    suppressed. ``understood`` returns the schema revision that every running worker understands. ``rate`` is what
+    each tenant may send while the workers are behind."""
     traces = tracing or NoTracing()
     kith_version = version("kith")
     sealing = vault is not None
@@ -111,6 +114,8 @@ def create_app(
             return await computing.run(owner, function, *arguments)
 
         access.check_quota(caller, "events")
+        if rate is not None:
+            rate.check(caller)
         with traces.request("POST /v1/events", headers) as carried:
             packed = is_gzip(headers)
             body = await request.body()
@@ -131,6 +136,8 @@ def create_app(
             else:
                 verdicts = [verdict for slice in slices for verdict in slice]
             access.charge(caller, "events", len(verdicts))
+            if rate is not None:
+                rate.charge(caller, len(verdicts))
             try:
                 await access.charge_day(request, caller, len(verdicts))
             except Unavailable as error:

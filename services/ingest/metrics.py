@@ -1,8 +1,9 @@
 """Prometheus metrics of the door's verdicts."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from services.ingest.door import Rejected
 
@@ -17,6 +18,17 @@ class DoorMetrics:
         self._rejected = Counter(
             "kith_door_events_rejected", "Events that the door rejected.", ["reason"], registry=registry
         )
+
+        self._rate = Gauge(
+            "kith_door_tenant_rate",
+            "Events a second that each tenant may send while the workers are behind; +Inf while they are not.",
+            registry=registry,
+        )
+        self._rate.set(math.inf)
+
+    def watch(self, rate: Callable[[], float]) -> None:
+        """Export what each tenant may send in a second."""
+        self._rate.set_function(rate)
 
     def answered(self, accepted: int, rejected: Sequence[Rejected]) -> None:
         self._accepted.inc(accepted)

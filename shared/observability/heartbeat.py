@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
+from itertools import count
 
 import pymongo
 from pymongo.database import Database
@@ -17,6 +18,8 @@ from shared.runtime.protocols import Document
 
 WORKERS = "workers"
 EVERY_SECONDS = 2.0
+#: How often a worker that is behind, or just was, says so.
+BEHIND_SECONDS = 0.5
 #: A worker without a heartbeat for this long has ended, or is cut off.
 SILENT_SECONDS = 10.0
 
@@ -27,9 +30,10 @@ log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Writes ``{_id: service/owner, service, owner, at, latency, schema}`` every two seconds on its own thread,
-    outside of the transactions. ``latency`` is a histogram (``shared.observability.latency``), ``schema`` the
-    revision of the event schema that the worker understands. Beats are lost while the database is unavailable.
+    """Writes ``{_id: service/owner, service, owner, at, latency, schema, behind}`` every two seconds on its own
+    thread, outside of the transactions. ``latency`` is a histogram (``shared.observability.latency``), ``schema``
+    the revision of the event schema that the worker understands, ``behind`` the seconds that the oldest record
+    waits, which is written twice a second while there is one. Beats are lost while the database is unavailable.
     ``stop`` deletes the document. ``then`` is called after each beat, and may raise PyMongoError or
     Unavailable."""
 
@@ -40,10 +44,12 @@ class Heartbeat:
         owner: str,
         latency: Callable[[], Mapping[int, int]],
         then: Callable[[], None] = lambda: None,
+        behind: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._workers = database.get_collection(WORKERS, write_concern=WriteConcern(1))
         self._service, self._owner = service, owner
-        self._latency, self._then = latency, then
+        self._latency, self._then, self._behind = latency, then, behind
+        self._said = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="heartbeat", daemon=True)
 
@@ -61,20 +67,32 @@ class Heartbeat:
         return f"{self._service}/{self._owner}"
 
     def _work(self) -> None:
-        while True:
+        beats = int(EVERY_SECONDS / BEHIND_SECONDS)
+        for number in count():
             try:
                 with pymongo.timeout(_TIMEOUT_SECONDS):
-                    self.beat()
-                    self._then()
+                    if number % beats:
+                        self.say_behind()
+                    else:
+                        self.beat()
+                        self._then()
             except (PyMongoError, Unavailable) as error:
                 log.debug("heartbeat not written: %s", error)
-            if self._stop.wait(EVERY_SECONDS):
+            if self._stop.wait(BEHIND_SECONDS):
                 return
+
+    def say_behind(self) -> None:
+        """Write how far the worker is behind, unless it is not, as the last time. Raises PyMongoError."""
+        behind = round(self._behind(), 3)
+        if behind or self._said:
+            self._workers.update_one({"_id": self._id}, {"$set": {"behind": behind}})
+            self._said = behind
 
     def beat(self) -> None:
         """Write one heartbeat, and delete those older than a day. Raises PyMongoError."""
         latency = [{"size": size, "count": count} for size, count in sorted(self._latency().items())]
         fields = {"service": self._service, "owner": self._owner, "latency": latency, "schema": REVISION}
+        fields["behind"] = self._said = round(self._behind(), 3)
         found = self._workers.find_one_and_update(
             {"_id": self._id},
             # By the server's clock, so that the times of all workers are comparable.

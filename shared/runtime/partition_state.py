@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any, Literal, NamedTuple
 
+from shared.runtime.behind import Behind
 from shared.runtime.protocols import Claim, OutboxBatch, Outcome, Partition, Progress, Record
 from shared.runtime.slice_fold import SliceFold
 
@@ -62,6 +63,7 @@ class PartitionState:
         self.interrupted: tuple[str, str] | None = None
         #: The end of the log, as last reported by the reader.
         self.end: int | None = None
+        self.behind = Behind()
         #: The slice that is being folded.
         self.fold: SliceFold | None = None
         #: The transaction in progress, and what it will have stored.

@@ -26,7 +26,7 @@ _RECLAIM_DELAY = 1.0
 _MAX_SLICE_BYTES = 4 * 1024 * 1024
 _MAX_BACKLOG_BYTES = 32 * 1024 * 1024
 _GLANCE_SECONDS = 0.005
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 0.1
 # The next slice deletes the published batches in its transaction. Without a next slice, they are deleted after
 # this time.
 _CLEAR_SECONDS = 0.5
@@ -119,11 +119,13 @@ class Runner:
         self.doing = CurrentStep(step, partition, time.monotonic())
 
     def _record_log_ends(self) -> None:
-        """Record the ends of the logs now and then, for metrics. Only this thread may use the reader."""
+        """Record the ends of the logs now and then. Only this thread may use the reader, which knows them without
+        a request."""
         if (now := time.monotonic()) - self._looked_at > _LOOK_SECONDS:
             self._looked_at = now
             for partition, state in self._partitions.items():
                 state.end = self._reader.end(partition)
+                state.behind.look(state.end, state.next, now)
 
     def _poll_timeout(self, timeout_ms: int) -> int:
         """How long a poll may wait for records, in milliseconds: 0 while there is other work."""

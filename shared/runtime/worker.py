@@ -17,6 +17,9 @@ from shared.runtime.watchdog import Hang, Watchdog, hangs
 
 log = logging.getLogger(__name__)
 
+#: A partition in which nothing was stored for so long waits for something else than its turn.
+_STANDING_SECONDS = 5.0
+
 
 def owner_name() -> str:
     """Identifies this process in the positions: host, a random part and process id. A container that is started
@@ -81,6 +84,16 @@ class Worker:
             return [f"waiting for {self._waiting_for}"]
         now = time.monotonic()
         return [hang.describe(now) for hang in self._hangs(now)] + self._others()
+
+    def behind(self) -> float:
+        """For how many seconds the oldest record that is not stored has waited, of all partitions: 0 when none
+        waits. Those in which nothing moves do not count: less to do would not help them."""
+        if self._runner is None:
+            return 0.0
+        now = time.monotonic()
+        partitions = list(self._runner.partitions.values())
+        waiting = (each.behind.since for each in partitions if now - each.moved_at < _STANDING_SECONDS)
+        return max((now - since for since in waiting if since is not None), default=0.0)
 
     def _hangs(self, now: float) -> list[Hang]:
         return [] if self._runner is None else hangs(self._runner, self._stuck_seconds, now)

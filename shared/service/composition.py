@@ -217,7 +217,8 @@ class Service:
         worker = Worker(build, settings.stuck_seconds, abandoned.problems)
         instruments.watch(worker)
         latency = instruments.latency.counts
-        self.background(Heartbeat(self.database, projection.name, owner_name(), latency, abandoned.look))
+        beat = Heartbeat(self.database, projection.name, owner_name(), latency, abandoned.look, worker.behind)
+        self.background(beat)
         return self.background(worker)
 
     def computing(self, module: str) -> Compute | None:
