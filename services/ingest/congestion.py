@@ -33,7 +33,7 @@ SERVICES = ("relations", "analytics", "webhooks")
 #: A tenant may always send so many events a second; what it may send is no limit any more beyond the most.
 LEAST, MOST = 100.0, 100_000.0
 _EVERY_SECONDS, _TIMEOUT_SECONDS = 0.5, 2.0
-_LESS, _MORE, _MORE_EVENTS = 0.7, 1.05, 10.0
+_LESS, _MORE, _MORE_EVENTS = 0.7, 1.1, 10.0
 #: The part that the latest half second has in a tenant's rate.
 _LATEST = 0.3
 #: Who has sent an event within this time is there; of so many tenants at most.
