@@ -9,6 +9,7 @@ from services.webhooks.delivery.leases import Leases
 from services.webhooks.delivery.queue import Queue
 from services.webhooks.delivery.supervisor import Supervisor
 from services.webhooks.fanout.feed import Feed
+from services.webhooks.fanout.observer import FanOutObserver
 from services.webhooks.log_reader import LogReader
 from services.webhooks.management.endpoints import Endpoints
 from services.webhooks.messages.rendering import Renderer
@@ -33,27 +34,27 @@ def run(settings: Settings) -> None:
     with Service("webhooks", settings) as service:
         database, vault, topics = service.database, service.vault, service.topics
         ledger, gate = service.background(Ledger(settings)), service.erasure_gate(corrects=False)
-        worker = service.worker(WebhooksProjection(topics), COLLECTIONS, beside=BESIDE)
         prepared = Prepared(database, {**COLLECTIONS, **BESIDE})
         renderer = Renderer(database, service.names("relations"), ledger.mode, vault)
         owner, apps, metrics = owner_name(), MongoApps(database), SenderMetrics(service.metrics)
         dispatcher = ReceiptDispatcher(database, apps, metrics.waiting.set, partial(metrics.told, "given_up"))
-        sending = service.background(
-            Supervisor(
-                Queue(database, vault),
-                Leases(database, owner),
-                lambda reader: Feed(database, reader, topics),
-                lambda: LogReader(settings),
-                renderer,
-                metrics,
-                owner,
-                allowed,
-                # A delivery of an erased consumer must not be sent because the ledger is unread.
-                ready=lambda: prepared.problems() or ledger.problems(),
-                served=partial(served, find=apps.find, unreadable=Unreadable(metrics.unreadable.set).note),
-                tell=dispatcher.look,
-            )
+        sending = Supervisor(
+            Queue(database, vault),
+            Leases(database, owner),
+            lambda reader: Feed(database, reader, topics),
+            lambda: LogReader(settings),
+            renderer,
+            metrics,
+            owner,
+            allowed,
+            # A delivery of an erased consumer must not be sent because the ledger is unread.
+            ready=lambda: prepared.problems() or ledger.problems(),
+            served=partial(served, find=apps.find, unreadable=Unreadable(metrics.unreadable.set).note),
+            tell=dispatcher.look,
         )
+        observers = [FanOutObserver(sending.arrived)]
+        worker = service.worker(WebhooksProjection(topics), COLLECTIONS, beside=BESIDE, observers=observers)
+        service.background(sending)
         app = create_app(
             Endpoints(database, renderer, vault, topics, lambda: LogReader(settings), now),
             lambda: (

@@ -32,10 +32,10 @@ _MOST_READ = 10 * MOST_ENDPOINTS
 #: part, and of what the others leave. An endpoint whose filter takes more gets a gap: what it costs is its own
 #: feed's, and no other tenant's webhooks wait. An ordinary filter takes 26 per change.
 FILTER_WORK = 400_000
-#: Deliveries that a slice enqueues for one tenant; for one endpoint always all. It is about what the slice took
-#: MongoDB when its events were stored. A hundred endpoints that get everything would make a transaction of 100,000
-#: documents, for which all wait.
-MOST_DELIVERIES = 2_000
+#: Deliveries that a slice enqueues for one tenant; for one endpoint always all. A hundred endpoints that get
+#: everything would make a transaction of 100,000 documents, for which all wait. So they are live while little
+#: comes, and beyond that their feeds go on at the tenant's own expense.
+MOST_DELIVERIES = 300
 
 
 class WebhooksProjection(ReadsChanges):

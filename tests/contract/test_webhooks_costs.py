@@ -182,10 +182,9 @@ def test_no_question_reads_what_it_is_not_about(mongo_database: Database[Documen
         fan_out(world, app.id)
         manage(world)
         leases = Leases(mongo_database, "one")
-        assert leases.take("process/one")
-        assert leases.take(endpoint["_id"])
+        assert leases.take(["process/one", endpoint["_id"]]) == {"process/one", endpoint["_id"]}
         assert leases.owners() == {"one"}
-        leases.release(endpoint["_id"])
+        leases.release([endpoint["_id"]])
         world.look()
         world.registry.delete(app)
         world.look()

@@ -5,15 +5,16 @@ A process stops sending when half of a lease has passed on its own monotonic clo
 document; nothing is compared with it.
 """
 
+from collections.abc import Collection
 from datetime import timedelta
 
-from pymongo import ReturnDocument
+from pymongo import UpdateOne
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError
 
 from services.webhooks.deliveries import LEASES
 from shared.mongo.concerns import DURABLE
-from shared.mongo.errors import translated
+from shared.mongo.errors import only_duplicates, translated
 from shared.mongo.store import beginning_with, server_time
 from shared.runtime.protocols import Document
 
@@ -36,22 +37,24 @@ class Leases:
         self._database, self._owner = database, owner
         self._leases = database.with_options(write_concern=DURABLE)[LEASES]
 
-    def take(self, endpoint: str) -> bool:
-        """Take or renew the lease of an endpoint; False while another process holds it."""
+    def take(self, endpoints: Collection[str]) -> set[str]:
+        """Take or renew the leases of these endpoints, and return those that are held now: the others are another
+        process's. As many requests for any number of them, for they have to be renewed in time."""
+        if not endpoints:
+            return set()
         with translated():
             now = server_time(self._database)
-            free = {"_id": endpoint, "$or": [{"until": {"$lt": now}}, {"owner": self._owner}]}
             taken = {"owner": self._owner, "until": now + LEASE}
+            update = {"$set": taken, "$inc": {"epoch": 1}}
+            free = {"$or": [{"until": {"$lt": now}}, {"owner": self._owner}]}
+            writes = [UpdateOne({"_id": id, **free}, update, upsert=True) for id in sorted(endpoints)]
             try:
-                found = self._leases.find_one_and_update(
-                    free,
-                    {"$set": taken, "$inc": {"epoch": 1}},
-                    upsert=True,
-                    return_document=ReturnDocument.AFTER,
-                )
-            except DuplicateKeyError:
-                return False
-        return found is not None
+                self._leases.bulk_write(writes, ordered=False)
+            except BulkWriteError as error:
+                # There is one of another process, so that none is free, and none can be inserted.
+                if not only_duplicates(error):
+                    raise
+            return {each["_id"] for each in self._leases.find({"_id": {"$in": [*endpoints]}, **taken}, {"_id": 1})}
 
     def owners(self) -> set[str]:
         """The processes that send at present."""
@@ -59,7 +62,7 @@ class Leases:
             held = {"_id": beginning_with(_PROCESS), "until": {"$gte": server_time(self._database)}}
             return set(self._leases.distinct("owner", held))
 
-    def release(self, endpoint: str) -> None:
-        """Let others send for an endpoint at once."""
+    def release(self, endpoints: Collection[str]) -> None:
+        """Let others send for endpoints at once."""
         with translated():
-            self._leases.delete_one({"_id": endpoint, "owner": self._owner})
+            self._leases.delete_many({"_id": {"$in": [*endpoints]}, "owner": self._owner})

@@ -21,6 +21,8 @@ from services.webhooks.delivery.tenant_semaphore import TenantSemaphore
 from services.webhooks.messages.rendering import Opened, Rendered, Renderer
 from services.webhooks.metrics import SenderMetrics
 from shared.contracts.errors import Stale, Unavailable
+from shared.contracts.limits import Owner
+from shared.http.processor import Processor
 from shared.runtime.clock import now
 from shared.runtime.protocols import Document
 
@@ -28,9 +30,12 @@ log = logging.getLogger(__name__)
 
 #: Requests of one endpoint under way at once.
 CONCURRENCY = 16
-#: Queued deliveries beyond which fan-out stops enqueueing for an endpoint, and below half of which it goes on.
+#: Queued deliveries of a tenant. Beyond its part of them fan-out stops enqueueing for an endpoint, and below half
+#: of that it goes on.
 MOST_QUEUED = 10_000
 _IDLE_SECONDS = 0.2
+#: What the event loop needs for an attempt.
+_ATTEMPT_SECONDS = 0.001
 _MOST_UNSTORED = 1_000
 _SECRETS_SECONDS = 5.0
 _TROUBLE_SECONDS = 1.0
@@ -54,6 +59,7 @@ class SenderContext:
     metrics: SenderMetrics
     threads: Callable[[Callable[[], Any]], Awaitable[Any]]
     under_way: TenantSemaphore
+    processor: Processor = field(default_factory=Processor)
     rate_limits: RateLimits = field(default_factory=RateLimits)
     clock: Callable[[], datetime] = now
     jitter: Callable[[], float] = random.random
@@ -85,6 +91,11 @@ class Sender:
             self._give_up_at = _LONG_AGO
             self._wake.set()
         self.endpoint = endpoint
+
+    def arrived(self) -> None:
+        """Something was enqueued for the endpoint."""
+        self._subjects.arrived()
+        self._wake.set()
 
     async def run(self) -> None:
         """Ends when it is cancelled, once what was sent is stored as far as possible."""
@@ -191,10 +202,18 @@ class Sender:
                 str(application_of(self.endpoint)), lambda: self.endpoint.get("pace")
             )
         async with self._context.under_way.slot(self.endpoint["tenant"]):
+            await self._share_of_processor()
             answer = await self._answer(delivery)
         if answer is not None:
             self._context.metrics.attempted(answer)
             self._judge(delivery, answer)
+
+    async def _share_of_processor(self) -> None:
+        """Wait while the tenant has used more than its share of the process, and others have something to send."""
+        owner, processor = Owner(self.endpoint["tenant"], self.endpoint["_id"]), self._context.processor
+        while (seconds := processor.wait_seconds(owner)) > 0:
+            await asyncio.sleep(seconds)
+        processor.spent(owner, _ATTEMPT_SECONDS)
 
     async def _answer(self, delivery: Document) -> Answer | None:
         """Send a delivery whose turn has come, as everything is now. None: it was not sent."""

@@ -46,6 +46,8 @@ class Subjects:
     #: Those of ``busy`` whose first delivery may be due earlier than its attempt says.
     doubted: set[str] = field(default_factory=set)
     renewals: int = 0
+    #: Whether something was enqueued since the last scan began.
+    come: bool = False
 
     async def load(self, *, only_told: bool) -> None:
         """Which subjects wait for another attempt. ``only_told``: of receipts."""
@@ -99,6 +101,10 @@ class Subjects:
         self.doubted = {*self.busy}
         self.place, self.scanned = None, -1e9
 
+    def arrived(self) -> None:
+        """Something was enqueued: scan at once."""
+        self.come, self.scanned = True, -1e9
+
     @property
     def more(self) -> bool:
         """Whether there may be more to send at once."""
@@ -108,12 +114,13 @@ class Subjects:
         """Find the subjects that have deliveries from the place on, and go on there the next time."""
         if self.place is None and now - self.scanned < _RESCAN_SECONDS:
             return
+        self.come = False
         id, queue, place, parked = self.endpoint, self.queue, self.place, list(self.parked)[:_MOST_EXCLUDED]
         found = await self.threads(lambda: queue.waiting(id, place, WINDOW, parked, only_told=only_told))
         self.place = place_of(found[-1]) if len(found) == WINDOW else None
         if self.place is None:
             moving = any(each["subject"] not in self.parked for each in found)
-            self.scanned = now - (_RESCAN_SECONDS - _SOON_SECONDS if moving else 0)
+            self.scanned = now - (_RESCAN_SECONDS - _SOON_SECONDS if moving else 0) if not self.come else -1e9
         self.asked |= {each["subject"] for each in found if not self._knows(each["subject"])}
 
     async def _read_firsts(self) -> None:

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -23,7 +24,9 @@ from services.webhooks.messages.rendering import Renderer
 from services.webhooks.metrics import SenderMetrics
 from shared.contracts.errors import Stale, Unavailable
 from shared.contracts.limits import LARGEST, Most, Owner
+from shared.http.contention import Contention
 from shared.http.fair_pool import FairPool
+from shared.http.processor import Processor
 from shared.runtime.protocols import Document
 
 log = logging.getLogger(__name__)
@@ -67,10 +70,22 @@ class Supervisor:
         self._queue, self._leases, self._renderer, self._metrics = queue, leases, renderer, metrics
         self._owner, self._allowed, self._ready, self._served = owner, allowed, ready, served
         self._tell = tell
-        self._pool = FairPool("webhooks", _THREADS, Most(LARGEST, LARGEST, LARGEST))
+        self._processor = Processor(speed=Contention().share)
+        self._pool = FairPool("webhooks", _THREADS, Most(LARGEST, LARGEST, LARGEST), processor=self._processor)
+        # The process's own work, such as its leases, waits for nobody's queue.
+        self._own = FairPool("webhooks-own", 1, Most(LARGEST, LARGEST, LARGEST))
         self._running: dict[str, _Running] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = threading.Event()
-        self._filler = QueueFiller(queue, feed, open_log, metrics, ended=self._stopping.is_set)
+        self._filler = QueueFiller(
+            queue,
+            feed,
+            open_log,
+            metrics,
+            ended=self._stopping.is_set,
+            arrived=self.arrived,
+            processor=self._processor,
+        )
         self._thread = threading.Thread(target=self._work, name="webhooks", daemon=True)
         self._renewed = -1e9
 
@@ -85,6 +100,18 @@ class Supervisor:
         """Why nothing is sent; empty while senders work."""
         return [] if self._thread.is_alive() or not self._thread.ident else ["the senders of webhooks have ended"]
 
+    def arrived(self, endpoints: Collection[str]) -> None:
+        """Something was enqueued for these. Those that other processes send for are found by their next look. Any
+        thread may call it."""
+        if self._loop is not None and endpoints:
+            with suppress(RuntimeError):  # it has ended
+                self._loop.call_soon_threadsafe(self._wake, endpoints)
+
+    def _wake(self, endpoints: Collection[str]) -> None:
+        for id in endpoints:
+            if (running := self._running.get(id)) is not None:
+                running.sender.arrived()
+
     def _work(self) -> None:
         asyncio.run(self._main())
 
@@ -92,10 +119,17 @@ class Supervisor:
         client = HttpClient(self._allowed)
         # Apart: a tenant with much to tell holds up nobody's queue.
         filling, telling = BackgroundCall("feed of webhooks"), BackgroundCall("telling of applications")
-        threads = self._threads_of("", self._process)
+        threads = self._threads
         context = SenderContext(
-            self._queue, self._renderer, client, self._metrics, threads, TenantSemaphore(MOST_UNDER_WAY)
+            self._queue,
+            self._renderer,
+            client,
+            self._metrics,
+            threads,
+            TenantSemaphore(MOST_UNDER_WAY),
+            self._processor,
         )
+        self._loop = asyncio.get_running_loop()
         try:
             while not self._stopping.is_set():
                 try:
@@ -112,22 +146,24 @@ class Supervisor:
             for each in self._running.values():
                 each.task.cancel()
             await asyncio.gather(*(each.task for each in self._running.values()), return_exceptions=True)
-            await self._release(threads)
+            await self._release()
             await client.close()
             self._pool.close()
+            self._own.close()
             filling.close()
             telling.close()
 
     def _threads_of(self, tenant: str, key: str) -> Callable[[Callable[[], Any]], Awaitable[Any]]:
-        """Runs blocking calls in turns: between tenants, then between their endpoints. The process is one of
-        them, so that its leases do not wait for anybody's queue."""
+        """Runs blocking calls in turns: between tenants, then between their endpoints."""
         return lambda call: self._pool.run(Owner(tenant, key), call)
 
-    async def _release(self, threads: Callable[[Callable[[], Any]], Awaitable[Any]]) -> None:
+    async def _threads(self, call: Callable[[], Any]) -> Any:
+        return await self._own.run(Owner("", self._process), call)
+
+    async def _release(self) -> None:
         """Let other processes send at once."""
         try:
-            for id in (*self._running, self._process):
-                await threads(lambda id=id: self._leases.release(id))  # type: ignore[misc]
+            await self._threads(lambda: self._leases.release([*self._running, self._process]))
         except (Unavailable, Stale):
             log.warning("leases of webhook endpoints are not released; they end after %s", LEASE)
 
@@ -138,36 +174,43 @@ class Supervisor:
     async def _lease(self, endpoints: Sequence[Document], context: SenderContext) -> None:
         """Renew, take and give up leases, so that the processes have equal shares."""
         wanted = {each["_id"]: each for each in endpoints}
-        for id, running in list(self._running.items()):
-            # What it remembers of the queue is not what it may send, if that has changed.
-            served = wanted.get(id)
-            if served is None or served.get("only_told") != running.sender.endpoint.get("only_told"):
-                await self._end(id)
+        # What it remembers of the queue is not what it may send, if that has changed.
+        changed = [
+            id
+            for id, running in self._running.items()
+            if (served := wanted.get(id)) is None
+            or served.get("only_told") != running.sender.endpoint.get("only_told")
+        ]
+        await self._end(changed)
         now = time.monotonic()
         if now - self._renewed >= _RENEW_SECONDS:
-            taken = time.monotonic()
-            await context.threads(lambda: self._leases.take(self._process))
-            for id, running in list(self._running.items()):
-                if await context.threads(lambda id=id: self._leases.take(id)):  # type: ignore[misc]
-                    running.until = taken + LEASE.total_seconds() / 2
-                else:
-                    await self._end(id)
+            held = await self._take([self._process, *self._running])
+            for id in held.keys() & self._running.keys():
+                self._running[id].until = held[id]
+            await self._end([id for id in self._running if id not in held])
             self._renewed = now
-        share = await self._share(len(wanted), context)
-        for id in list(self._running)[share:]:
-            await self._end(id)
-            await context.threads(lambda id=id: self._leases.release(id))  # type: ignore[misc]
-        for id, endpoint in wanted.items():
-            if id in self._running:
-                self._running[id].sender.refresh(endpoint)
-            elif len(self._running) < share:
-                taken = time.monotonic()
-                if await context.threads(lambda id=id: self._leases.take(id)):  # type: ignore[misc]
-                    self._begin(endpoint, context, taken + LEASE.total_seconds() / 2)
+        share = await self._share(len(wanted))
+        if beyond := list(self._running)[share:]:
+            await self._end(beyond)
+            await self._threads(lambda: self._leases.release(beyond))
+        for id in self._running.keys() & wanted.keys():
+            self._running[id].sender.refresh(wanted[id])
+        free = [id for id in wanted if id not in self._running]
+        while free and (room := share - len(self._running)) > 0:
+            tried, free = free[:room], free[room:]
+            for id, until in (await self._take(tried)).items():
+                if id in wanted:
+                    self._begin(wanted[id], context, until)
         self._metrics.sending.set(len(self._running))
 
-    async def _share(self, endpoints: int, context: SenderContext) -> int:
-        held = await context.threads(self._leases.owners)
+    async def _take(self, ids: Sequence[str]) -> dict[str, float]:
+        """The leases that are held now, of these, and until when they surely are."""
+        taken = time.monotonic()
+        held = await self._threads(lambda: self._leases.take(ids))
+        return dict.fromkeys(held, taken + LEASE.total_seconds() / 2)
+
+    async def _share(self, endpoints: int) -> int:
+        held = await self._threads(self._leases.owners)
         return -(-endpoints // max(1, len({*held, self._owner})))
 
     def _begin(self, endpoint: Document, context: SenderContext, until: float) -> None:
@@ -190,7 +233,9 @@ class Supervisor:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("the sender of a webhook endpoint failed; it begins again", exc_info=error)
 
-    async def _end(self, id: str) -> None:
-        running = self._running.pop(id)
-        running.task.cancel()
-        await asyncio.gather(running.task, return_exceptions=True)
+    async def _end(self, ids: Sequence[str]) -> None:
+        # One that has failed is gone already.
+        tasks = [running.task for id in ids if (running := self._running.pop(id, None)) is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

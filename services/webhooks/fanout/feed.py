@@ -113,8 +113,9 @@ class Feed:
                 if lane is not None and stored["next"] >= lane["since"]:
                     self._database[RANGES].delete_one({"_id": stored["_id"], "next": stored["next"]})
 
-    def enqueue(self, endpoint: Document, part: Part) -> int:
-        """Enqueue the next piece of a part, and return how many changes retention has deleted from it."""
+    def enqueue(self, endpoint: Document, part: Part, most: int = PIECE) -> tuple[int, int]:
+        """Enqueue the next piece of a part, ``most`` deliveries of it. Returns how many changes retention has
+        deleted from it, and how many deliveries were enqueued."""
         reader = self._log_reader()
         lost, begin = 0, part.next
         if (first := reader.first(part.partition)) > begin:
@@ -132,13 +133,13 @@ class Feed:
                 if part.replay is not None:
                     made |= {"_id": f"{made['_id']}~{part.replay}", "replay": part.replay}
                 queued.append(made)
-            if meter.left <= 0:
+            if meter.left <= 0 or len(queued) >= most:
                 # The rest is the next piece, after those of other tenants.
                 after = record.offset + 1
                 break
         self._store(endpoint["_id"], part, queued, after, at)
         self._filters[part.key] = (after, sequence)
-        return lost
+        return lost, len(queued)
 
     def _sequence(self, part: Part, begin: int, first: int, reader: LogReader) -> SequenceFilter:
         known = self._filters.pop(part.key, None)

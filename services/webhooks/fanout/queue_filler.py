@@ -4,7 +4,7 @@ what is not kept any longer, encrypts headers of before, and enqueues the notice
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from services.webhooks.delivery.queue import Changes, Queue
@@ -15,18 +15,24 @@ from services.webhooks.messages.notice import disabled_notices
 from services.webhooks.metrics import SenderMetrics
 from services.webhooks.round_robin import RoundRobin, each_of
 from shared.contracts.errors import Unavailable
+from shared.contracts.limits import Owner
+from shared.http.processor import Processor
 from shared.runtime.clock import now
 from shared.runtime.protocols import Document
 
 log = logging.getLogger(__name__)
 
 _PURGE_SECONDS = 600.0
+#: However many endpoints a tenant has, so many deliveries are queued for each.
+_LEAST_QUEUED = 100
 #: Pieces that are fed in one turn of one endpoint.
 _PIECES = 10
 #: How long the endpoints of one tenant are fed before those of the next one.
 _SLICE_SECONDS = 0.3
 #: How long endpoints are fed again and again, before those whose queue was half full are looked at anew.
 _ROUNDS_SECONDS = 2.0
+#: Whose turn of the processor it is, beside the endpoints; and the longest time to wait for one at a time.
+_FEED, _PAUSE_SECONDS = "feed", 0.1
 
 
 class QueueFiller:
@@ -41,10 +47,15 @@ class QueueFiller:
         seconds: float = _SLICE_SECONDS,
         rounds_seconds: float = _ROUNDS_SECONDS,
         ended: Callable[[], bool] = lambda: False,
+        arrived: Callable[[Collection[str]], None] = lambda _: None,
+        processor: Processor | None = None,
     ) -> None:
         """``seconds``: how long new work is begun for the endpoints of one tenant at a time; ``rounds_seconds``:
-        how long a new round through all of them is begun. ``ended`` says whether the process is about to end."""
+        how long a new round through all of them is begun. ``ended`` says whether the process is about to end;
+        ``arrived`` is called with the endpoints for which something was enqueued. While others want the
+        ``processor``, too, a tenant is fed for its share of the time."""
         self._seconds, self._rounds_seconds, self._ended = seconds, rounds_seconds, ended
+        self._arrived, self._processor = arrived, processor or Processor()
         self._queue, self._open_log, self._metrics = queue, open_log, metrics
         self._log_reader: LogReader | None = None
         self._feed = feed(self._reader)
@@ -86,33 +97,45 @@ class QueueFiller:
             del self._turns[tenant]
         for id in self._fed.keys() - {endpoint["_id"] for endpoint in endpoints}:
             del self._fed[id]
+        # What waits for a tenant waits in Kafka: only what may be sent soon is read again and stored.
+        most = {tenant: max(_LEAST_QUEUED, MOST_QUEUED // len(own)) for tenant, own in left.items()}
         end = time.monotonic() + self._rounds_seconds
         while left:
+            soonest = min(self._processor.wait_seconds(Owner(tenant, _FEED)) for tenant in left)
+            if soonest > 0:
+                time.sleep(min(soonest, _PAUSE_SECONDS))
             for tenant, own in left.items():
                 if self._ended():
                     return
-                each_of(self._turns[tenant].of(own), partial(self._turn, own), "the feed of webhooks")
+                if self._processor.wait_seconds(owner := Owner(tenant, _FEED)) > 0:
+                    continue
+                began = time.monotonic()
+                turn = partial(self._turn, own, most[tenant])
+                each_of(self._turns[tenant].of(own), turn, "the feed of webhooks")
+                # Not of a processor alone: meanwhile it occupies Kafka and MongoDB, which others want, too.
+                self._processor.spent(owner, time.monotonic() - began)
             left = {tenant: own for tenant, own in left.items() if own}
             # Between rounds only, so that each has the same number of them.
             if time.monotonic() >= end:
                 return
 
-    def _turn(self, own: dict[str, Document], id: str) -> None:
+    def _turn(self, own: dict[str, Document], most: int, id: str) -> None:
         # Before its work, so that one whose work fails has no other turn in these rounds.
         endpoint = own.pop(id)
-        if self._one(endpoint):
+        if self._one(endpoint, most):
             own[id] = endpoint
 
-    def _one(self, endpoint: Document) -> bool:
-        """Feed an endpoint for a while; returns whether it may have more to feed at once."""
+    def _one(self, endpoint: Document, most: int) -> bool:
+        """Feed an endpoint for a while, as long as fewer than half of ``most`` deliveries are queued; returns
+        whether it may have more to feed at once."""
         if endpoint.get("only_told"):
             return False
         id = endpoint["_id"]
-        length = self._queue.length(id, MOST_QUEUED)
+        length = self._queue.length(id, most)
         full = endpoint.get("full", False)
-        if length >= MOST_QUEUED and not full:
+        if length >= most and not full:
             self._queue.change(id, Changes({"full": True}))
-        elif full and length < MOST_QUEUED // 2:
+        elif full and length < most // 2:
             self._queue.change(id, Changes(removed={"full"}))
         if endpoint["state"] != "enabled":
             if endpoint.get("notice"):
@@ -123,13 +146,16 @@ class QueueFiller:
         parts = self._in_turn(id, self._feed.parts(id))
         end = time.monotonic() + self._seconds
         for part in parts[:_PIECES]:
-            if length >= MOST_QUEUED // 2:
+            if length >= most // 2:
                 return False
             self._fed.setdefault(id, {})[part.replay is None] = part.key
-            if lost := self._feed.enqueue(endpoint, part):
+            lost, queued = self._feed.enqueue(endpoint, part, most - length)
+            if lost:
                 self._metrics.lost(lost)
                 log.error("webhooks: retention has deleted %d changes of %s", lost, part.lane)
-            length = self._queue.length(id, MOST_QUEUED)
+            if queued:
+                self._arrived([id])
+            length += queued
             if time.monotonic() >= end:
                 break
         return bool(parts)
