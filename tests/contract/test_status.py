@@ -3,12 +3,14 @@
 from contextlib import ExitStack, closing
 from datetime import timedelta
 from functools import partial
+from unittest.mock import patch
 
 import pytest
 from kafka import KafkaProducer
 from pymongo.database import Database
 
 from services.demo.lag import LagReader
+from services.ingest.congestion import WorkersBehind
 from shared.contracts.revision import REVISION
 from shared.kafka.python_client.reader import connection
 from shared.mongo.store import connect
@@ -34,8 +36,37 @@ def test_a_sign_of_life_says_who_and_how_long(heartbeat: Heartbeat, mongo_databa
     [found] = mongo_database[WORKERS].find()
     del found["at"]
     latency = [{"size": 0, "count": 3}, {"size": 24, "count": 1}]
-    own = {"_id": "relations/host/1", "service": "relations", "owner": "host/1", "schema": REVISION}
+    own = {"_id": "relations/host/1", "service": "relations", "owner": "host/1", "schema": REVISION, "behind": 0}
     assert found == {**own, "latency": latency}
+
+
+def test_a_worker_says_how_far_it_is_behind_until_it_is_not(mongo_database: Database[Document]) -> None:
+    behind = [0.0, 1.2344, 0.0, 0.0]
+    heartbeat = Heartbeat(mongo_database, "relations", "host/1", dict, behind=lambda: behind.pop(0))
+    heartbeat.beat()
+    said = []
+    with patch.object(heartbeat._workers, "update_one", wraps=heartbeat._workers.update_one) as update:
+        while behind:
+            heartbeat.say_behind()
+            said.append(mongo_database[WORKERS].find_one({}, {"_id": 0, "behind": 1}))
+        assert said == [{"behind": 1.234}, {"behind": 0.0}, {"behind": 0.0}]
+        assert update.call_count == 2, "a worker that is not behind need not say so again and again"
+
+
+def test_the_door_knows_the_worker_that_is_most_behind(mongo_database: Database[Document]) -> None:
+    workers = WorkersBehind(mongo_database, lambda _: None)
+    assert workers.look() == 0.0
+    for service, seconds in (("relations", 1.5), ("analytics", 2.5), ("postgres", 9.0)):
+        Heartbeat(mongo_database, service, "host/1", dict, behind=lambda seconds=seconds: seconds).beat()  # type: ignore[misc]
+    assert workers.look() == 2.5
+    # Of a version that does not say so, and of one that has ended without a word.
+    mongo_database[WORKERS].update_one({"_id": "analytics/host/1"}, {"$unset": {"behind": ""}})
+    assert workers.look() == 1.5
+    [found] = mongo_database[WORKERS].find({"service": "relations"})
+    mongo_database[WORKERS].update_one(
+        {"_id": found["_id"]}, {"$set": {"at": found["at"] - timedelta(seconds=11)}}
+    )
+    assert workers.look() == 0.0
 
 
 def test_those_long_gone_are_forgotten(heartbeat: Heartbeat, mongo_database: Database[Document]) -> None:

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from services.ingest import door as judging
 from services.ingest.api import create_app
+from services.ingest.congestion import TenantRate
 from shared.access.audit import MemoryAuditLog, Recorder
 from shared.access.chain import Entry
 from shared.access.event_days import EventDays
@@ -22,6 +23,7 @@ from shared.contracts.topics import Topics
 from shared.http.caller import SCOPES, Caller
 from shared.http.fair_pool import FairPool
 from shared.http.limits import Limits
+from shared.http.problems.client import SHARE_USED_UP
 from shared.settings import Settings
 from tests.unit.access.test_event_days import MemoryCounts
 from tests.unit.ingest.test_api import RecordingPublisher
@@ -76,6 +78,7 @@ class Door:
         publisher: RecordingPublisher | None = None,
         event_days: EventDays | None = None,
         keys: Credentials | None = None,
+        rate: TenantRate | None = None,
         **limits: Any,
     ) -> None:
         self.publisher = publisher or RecordingPublisher()
@@ -83,7 +86,7 @@ class Door:
         allowed = replace(Limits.usual(), **limits)
         access = Access(keys or Keys(), quotas=quotas, audit=self.recorder, limits=allowed, event_days=event_days)
         self.app: FastAPI = create_app(
-            self.publisher, Topics("kith"), Settings(), lambda: NOW, list, access=access
+            self.publisher, Topics("kith"), Settings(), lambda: NOW, list, access=access, rate=rate
         )
 
     async def post(self, key: str, events: list[dict[str, Any]]) -> httpx.Response:
@@ -91,6 +94,33 @@ class Door:
         async with httpx.AsyncClient(transport=transport, base_url="http://door", timeout=None) as client:
             headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
             return await client.post("/v1/events", json=events, headers=headers)
+
+
+def test_while_the_workers_are_behind_who_sends_much_is_told_so_and_nobody_else() -> None:
+    async def story() -> None:
+        now = 0.0
+        rate = TenantRate(0.3, lambda: now)
+        door = Door(rate=rate)
+        some = [fields(id=f"e{number}") for number in range(300)]
+        for _ in range(4):
+            now += 0.25
+            assert (await door.post("kith_a-1", some)).status_code == 202
+            assert (await door.post("kith_b-1", some[:1])).status_code == 202
+        rate.looked(2.0)
+        now += 2
+        assert (await door.post("kith_a-1", some)).status_code == 202
+        refused = await door.post("kith_a-2", some)
+        assert (refused.status_code, refused.json()["type"]) == (429, SHARE_USED_UP.uri)
+        assert "2.0 s late" in refused.json()["detail"]
+        assert int(refused.headers["Retry-After"]) >= 1
+        assert (await door.post("kith_b-1", some[:1])).status_code == 202
+        published = len(door.publisher.messages)
+        assert published == 4 * 301 + 301
+        now += int(refused.headers["Retry-After"]) + 2
+        assert (await door.post("kith_a-2", some)).status_code == 202
+        door.recorder.close()
+
+    asyncio.run(story())
 
 
 def test_batches_of_erasures_delay_nobody_elses_event_and_nobody_elses_key() -> None:

@@ -14,6 +14,7 @@ from services.webhooks.fanout.queue_filler import QueueFiller
 from services.webhooks.log_reader import LogReader
 from services.webhooks.metrics import SenderMetrics
 from shared.contracts.errors import Unavailable
+from shared.http.processor import Processor
 from shared.observability.metrics import new_registry
 from shared.runtime.protocols import Document, Partition
 
@@ -29,11 +30,17 @@ class World:
         self.queue = Mock(spec=Queue)
         self.queue.length.side_effect = lambda _id, _most: self.length
         self.reader = Mock(spec=LogReader)
+        self.most: list[int] = []
+        #: Seconds that a tenant has to wait for the processor: 0 when it need not.
+        self.waits: dict[str, float] = {}
+        self.processor = Mock(spec=Processor)
+        self.processor.wait_seconds.side_effect = lambda owner: self.waits.get(owner.tenant, 0.0)
         self.feeding = QueueFiller(
             self.queue,
             self._feed,
             lambda: self.reader,
             SenderMetrics(new_registry()),
+            processor=self.processor,
             **{"seconds": 0.0, **options},
         )
 
@@ -52,14 +59,15 @@ class World:
                 found.append(Part(f"{id}/{lane}", Partition("t", 0), 0, 0, pieces, 0, None, replay or None))
         return found
 
-    def _enqueue(self, endpoint: Document, part: Part) -> int:
+    def _enqueue(self, endpoint: Document, part: Part, most: int) -> tuple[int, int]:
+        self.most.append(most)
         id = endpoint["_id"]
         name = part.key.removeprefix(f"{id}/").removesuffix("~")
         self.fed.append(f"{id}/{name}")
         if id in self.broken:
             raise ValueError("broken")
         self.left[id][name] -= 1
-        return 0
+        return 0, 1
 
     def all(self) -> None:
         self.feeding.fill([{"_id": id, "tenant": id.partition(":")[0], "state": "enabled"} for id in self.left])
@@ -118,6 +126,42 @@ def test_a_queue_that_is_half_full_is_fed_no_more() -> None:
     world.length = MOST_QUEUED // 2
     world.all()
     assert world.fed == []
+
+
+@pytest.mark.parametrize(("endpoints", "each"), [(1, 10_000), (2, 5_000), (50, 200), (100, 100), (400, 100)])
+def test_the_endpoints_of_a_tenant_share_its_queue(endpoints: int, each: int) -> None:
+    world = World({f"acme:{n:03d}": {"0": 1} for n in range(endpoints)} | {"zoo:a": {"0": 1}}, seconds=FOREVER)
+    world.length = each // 2 - 1
+    world.all()
+    assert Counter(world.most) == Counter({each - world.length: endpoints}) + Counter([MOST_QUEUED - world.length])
+    world.length = each // 2
+    world.fed.clear()
+    world.all()
+    assert [id for id in world.fed if id.startswith("acme")] == []
+
+
+def test_one_whose_queue_is_full_is_not_enqueued_for_until_it_is_half_empty() -> None:
+    world = World({"acme:a": {}, "acme:b": {}}, seconds=FOREVER)
+    world.length = 5_000
+    world.all()
+    assert [call.args[1].stated for call in world.queue.change.call_args_list] == [{"full": True}] * 2
+
+
+def test_who_has_used_its_share_of_the_processor_is_fed_later_and_holds_up_no_other() -> None:
+    rounds = 0
+
+    def ended() -> bool:
+        nonlocal rounds
+        rounds += 1
+        if rounds > 8:
+            world.waits.clear()
+        return False
+
+    world = World({"acme:a": {"0": 2}, "zoo:b": {"0": 2}}, rounds_seconds=FOREVER, ended=ended)
+    world.waits["acme"] = 0.001
+    world.all()
+    assert world.fed == ["zoo:b/0", "zoo:b/0", "acme:a/0", "acme:a/0"]
+    assert {call.args[0].tenant for call in world.processor.spent.call_args_list} == {"acme", "zoo"}
 
 
 def test_a_purge_that_fails_is_not_repeated_each_second_and_costs_no_reader() -> None:

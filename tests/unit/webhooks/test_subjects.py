@@ -35,6 +35,43 @@ def changed(queue: Mock, due: datetime) -> None:
         read.return_value = [delivery(due)]
 
 
+def test_what_has_arrived_is_found_without_the_usual_wait() -> None:
+    async def sent() -> list[int]:
+        scans = []
+        made, queue = subjects()
+        for now, arrived in ((0.0, False), (0.5, False), (0.6, True), (0.7, False)):
+            if arrived:
+                made.arrived()
+            await made.find(now, only_told=False)
+            scans.append(queue.waiting.call_count)
+        return scans
+
+    assert asyncio.run(sent()) == [1, 1, 2, 2]
+
+
+def test_what_arrives_during_a_scan_is_found_by_the_next_one() -> None:
+    async def sent() -> int:
+        began, ready = asyncio.Event(), asyncio.Event()
+
+        async def slow(call: Callable[[], Any]) -> Any:
+            found = call()
+            began.set()
+            await ready.wait()
+            return found
+
+        made, queue = subjects(threads=slow)
+        task = asyncio.create_task(made.find(0, only_told=False))
+        await began.wait()
+        made.arrived()
+        ready.set()
+        await task
+        await made.find(0.1, only_told=False)
+        await made.find(0.2, only_told=False)
+        return int(queue.waiting.call_count)
+
+    assert asyncio.run(sent()) == 2
+
+
 def test_what_is_to_be_sent_at_once_is_found_whatever_was_being_read_or_sent() -> None:
     async def sent(meanwhile: str) -> list[Document]:
         ready = asyncio.Event()

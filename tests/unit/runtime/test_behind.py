@@ -1,0 +1,81 @@
+"""How far a worker is behind."""
+
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.runtime.behind import Behind
+from shared.runtime.worker import Worker
+from shared.testing.memory import MemoryReader
+from tests.support.builders import MemoryKith
+from tests.support.runner import PLACE, WatchedStore, kith_with, runner_of, views
+
+
+def test_behind_is_the_time_since_the_oldest_that_is_not_stored_was_there() -> None:
+    behind = Behind()
+    behind.look(None, 0, 0.0)
+    assert behind.since is None
+    behind.look(10, 10, 1.0)
+    assert behind.since is None
+    behind.look(20, 10, 2.0)
+    behind.look(30, 10, 3.0)
+    assert behind.since == 2.0
+    behind.look(30, 19, 4.0)
+    assert behind.since == 2.0
+    behind.look(40, 20, 5.0)
+    assert behind.since == 3.0
+    behind.look(40, 40, 6.0)
+    assert behind.since is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=200))
+def test_behind_is_never_more_than_the_age_of_the_oldest(steps: list[tuple[int, int]]) -> None:
+    """Against a log that knows when each record came."""
+    behind, came, next = Behind(), list[float](), 0
+    for now, (more, stored) in enumerate(steps):
+        came += [float(now)] * more
+        next = min(len(came), next + stored)
+        behind.look(len(came), next, float(now))
+        assert behind.since == (came[next] if next < len(came) else None)
+
+
+def behind_of(kith: MemoryKith) -> float:
+    worker = Worker(lambda: kith.runner)
+    assert worker.behind() == 0.0, "before it has its servers"
+    worker._runner = kith.runner
+    return worker.behind()
+
+
+def look(kith: MemoryKith) -> None:
+    kith.runner._looked_at = 0.0
+    kith.runner.step(0)
+
+
+def test_a_worker_is_behind_until_the_last_record_is_stored() -> None:
+    kith = kith_with(WatchedStore(), slice_events=1)
+    kith.reader = MemoryReader(kith.log, most=1)
+    kith.runner = runner_of(kith, kith.reader, slice_events=1)
+    kith.reader.assign(kith.inputs)
+    kith.publish(views(20))
+    look(kith)
+    time.sleep(0.01)
+    look(kith)
+    assert 0.01 <= behind_of(kith) < 60
+    kith.drain()
+    look(kith)
+    assert behind_of(kith) == 0.0
+
+
+def test_a_worker_in_which_nothing_moves_is_not_behind() -> None:
+    kith = kith_with(WatchedStore())
+    kith.publish(views(3))
+    look(kith)
+    kith.store.available = False
+    kith.publish(views(20, "c2"))
+    look(kith)
+    time.sleep(0.01)
+    look(kith)
+    assert behind_of(kith) > 0
+    kith.runner.partitions[PLACE].moved_at -= 6
+    assert behind_of(kith) == 0.0
