@@ -28,7 +28,7 @@ from shared.runtime.protocols import Document
 from shared.settings import Settings
 
 PREFIX = "neighbours"
-SERVICES = ("ingest", "relations", "analytics", "exports", "intelligence", "webhooks", "apps")
+SERVICES = ("ingest", "relations", "analytics", "exports", "intelligence", "webhooks", "apps", "privacy")
 #: The second tenant's median may be so many times its idle one, and so much more on a machine that both share.
 MOST_TIMES, FLOOR_MS = 3.0, 30.0
 _BATCH, _PATIENCE_SECONDS = 500, 300.0
@@ -53,8 +53,13 @@ PROBES = (
     Probe("activity", "analytics", "/v1/measures/activity"),
     Probe("a page of the feed", "exports", "/odata/v1/Relations?$top=100"),
     Probe("recommendations", "intelligence", "/v1/recommendations?provider_id=p-000001&record=false"),
+    Probe("what is around a provider", "intelligence", "/v1/neighbours/provider/p-000001?depth=2&limit=10"),
+    Probe("whom to call", "intelligence", "/v1/next?provider_id=p-000001"),
+    Probe("hubs", "intelligence", "/v1/central?by=degree"),
     Probe("webhook endpoints", "webhooks", "/v1/webhooks/endpoints"),
     Probe("applications", "apps", "/v1/apps"),
+    Probe("erasures", "privacy", "/v1/erasures"),
+    Probe("a page of the audit", "privacy", "/v1/audit?limit=10"),
 )
 
 
