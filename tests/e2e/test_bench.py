@@ -47,6 +47,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[BenchServ
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ.keys() - environment().keys():
             patch.delenv(name)
+        # What is stored in one piece cannot be watched while it is stored.
+        patch.setenv("KITH_SLICE_EVENTS", "200")
         with (
             running(tmp_path_factory.mktemp("bench"), cache_gb=0.25) as servers,
             connect(servers.mongo.uri) as client,
@@ -154,9 +156,9 @@ TINY = {
     "neighbours": Tiny("--facts 100 --seconds 0.4 --attacks bodies downloads", neighbours),
     "cassandra": Tiny("--sizes 200 --probes 3", rows_and_lists),
     "postgres": Tiny("--sizes 200", rows_written),
-    "rabbitmq": Tiny(f"--sizes {5 * PREFETCH} --kafka-clients kafka-python", messages),
+    "rabbitmq": Tiny(f"--sizes {8 * PREFETCH} --kafka-clients kafka-python", messages),
     "capacity": Tiny("--events 3000 --seconds 1", needs),
-    "webhooks": Tiny("--sizes 3000 --seconds 0.5", webhooks),
+    "webhooks": Tiny("--sizes 6000 --seconds 0.5", webhooks),
     "intelligence": Tiny("--sizes 2000", recommended),
 }
 
