@@ -68,7 +68,7 @@ def _requests(body: bytes, properties: Properties, source: str) -> Iterator[Requ
     if media == BATCHED or (is_array(body) and media in ("", PLAIN) and not stated):
         if stated:
             raise InvalidEvent("invalid", "a batch takes no attributes in headers: each of its events has its own")
-        items = split(body)[0]
+        items = split(body)
         for index, item in enumerate(items):
             of_item = properties if len(items) == 1 else _of_item(properties, index)
             yield Request(item if media == BATCHED else _completed(item, of_item, source))
