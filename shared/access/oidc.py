@@ -215,8 +215,8 @@ class _Claims(json.JSONDecoder):
 
 
 def _claim(claims: Mapping[str, Any], path: str, absent: object = None) -> Any:
-    """A claim by its name, or by a path such as ``kith.tenant`` if it is nested. Raises Denied (403) for one that is
-    in both places, and where something else is in the place of an object on the way."""
+    """A claim by its name, or by a path such as ``kith.tenant`` if it is nested. Raises Denied (403) for one that
+    is in both places, and where something else is in the place of an object on the way."""
     value: Any = claims
     for part in path.split("."):
         if not isinstance(value, Mapping):
