@@ -104,7 +104,9 @@ def _time(given: Json) -> None:
 def _place(given: Json) -> None:
     if (place := given["data"].get("location")) is not None:
         moved = {"lat": -place["lat"] / 2, "lon": place["lon"] + 1} if place.get("lat") is not None else {}
-        given["data"]["location"] = {**place, "city": f"{place['city'][::-1]}", **moved}
+        # Not everybody who was in one city is in another one together.
+        city = f"{place['city'][::-1]}{_coin(given['id'])}"
+        given["data"]["location"] = {**place, "city": city, **moved}
 
 
 def _country(given: Json) -> None:
