@@ -106,7 +106,7 @@ def test_what_a_person_names_to_write_into_is_private(tmp_path: Path) -> None:
     write_into(Path("/dev/null"), "text")
     assert Path("/dev/null").is_char_device()
     with Rejects(tmp_path / "rejected", added=True) as rejects:
-        rejects.add("shop", BadRow(1, "x"), InvalidEvent("invalid", "is bad"))
+        rejects.add("shop", BadRow(1, "invalid", "is bad", "x"), InvalidEvent("invalid", "is bad"))
     assert mode(tmp_path / "rejected") == 0o600
 
 
@@ -118,7 +118,7 @@ def test_nothing_is_written_into_another_users_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="12345"):
         write_into(tmp_path / "receipt", "text")
     with pytest.raises(ConfigurationError, match="12345"), Rejects(tmp_path / "rejected", added=True) as rejects:
-        rejects.add("shop", BadRow(1, "x"), InvalidEvent("invalid", "is bad"))
+        rejects.add("shop", BadRow(1, "invalid", "is bad", "x"), InvalidEvent("invalid", "is bad"))
     assert {(tmp_path / name).read_text() for name in ("receipt", "rejected")} == {""}
 
 
