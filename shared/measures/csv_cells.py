@@ -2,8 +2,9 @@
 
 A spreadsheet treats a cell as a formula if it begins with ``=``, ``+``, ``-`` or ``@``, also in their full-width
 forms and after blanks. It may split a file differently than it was written: with another delimiter (``;``, ``|``,
-a tab, ASCII's separators) or at a line break of any kind, a cell can begin in the middle of a text. A quotation mark there is dropped by its
-reader, so what follows begins the cell. An apostrophe goes in front of each such place.
+a tab, ASCII's separators) or at a line break of any kind, a cell can begin in the middle of a text. A quotation
+mark there is dropped by its reader, so what follows begins the cell. An apostrophe goes in front of each such
+place.
 
 Data can begin with an apostrophe, too. A text that looks guarded already is guarded again, so that ``=1`` is
 written ``'=1``, ``'=1`` is written ``''=1``, and ``unguarded`` returns each original. ``'t Hof`` is unchanged.
