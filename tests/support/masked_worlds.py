@@ -344,7 +344,7 @@ def operations(all_apps: Mapping[str, FastAPI]) -> list[tuple[str, str, list[Jso
 def plain(known: list[tuple[str, str, list[Json]]]) -> Iterator[tuple[str, str, dict[str, str]]]:
     """Every operation once, with what it requires and nothing else: what is compared whatever is drawn."""
     for service, path, parameters in known:
-        pools = POOLS | _POOLS_OF.get(path, {})
+        pools = {**POOLS, **_POOLS_OF.get(path, {})}
         values = {one["name"]: pools.get(one["name"], ["1"])[0] for one in parameters if one.get("required")}
         query = {name: value for name, value in values.items() if f"{{{name}}}" not in path}
         yield service, path.format_map(values), query
@@ -356,7 +356,7 @@ def requests(draw: st.DrawFn, known: list[tuple[str, str, list[Json]]]) -> tuple
     if draw(st.integers(0, 4)) == 0:
         return ("exports", *draw(feeds()))
     service, path, parameters = draw(st.sampled_from(known))
-    pools = POOLS | _POOLS_OF.get(path, {})
+    pools = {**POOLS, **_POOLS_OF.get(path, {})}
     given: dict[str, str] = {}
     for one in parameters:
         if one["in"] == "path":

@@ -583,7 +583,8 @@ def test_nobody_sees_by_an_application_what_is_hidden_from_them() -> None:
         body = {"client_name": "Bonus", "scope": "relations:read"}
         own = (await world.ask("POST", "/register", narrow, json=body)).json()
         place = f"/v1/apps/{own['client_id']}"
-        for granted in ({"revision": 1}, {"masks": []}, {"masks": ["kind"]}):
+        grants: list[Json] = [{"revision": 1}, {"masks": []}, {"masks": ["kind"]}]
+        for granted in grants:
             approved = await world.ask("POST", f"{place}/approve", narrow, json=granted)
             assert set(approved.json()["masks"]) >= {"amount", "rating"}, approved.text
         # The application sees no more than its secret's holder, who may have as many as there can be.
