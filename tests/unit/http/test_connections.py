@@ -7,17 +7,19 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import h11
 import pytest
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
 from shared.access.guard import Access, CallerOf
 from shared.access.routes import secure
-from shared.contracts.limits import MAX_BODY_BYTES, Most
-from shared.http import protocol
+from shared.contracts.limits import MAX_BODY_BYTES, Most, of_address
+from shared.http import protocol, refusals
 from shared.http.caller import SCOPES, Caller
 from shared.http.health import add_health
 from shared.http.limits import Limits
+from shared.http.refusals import Refusals
 from shared.http.scopes import needs
 from shared.http.server import add_problem_handlers
 from tests.support.raw_http import PATIENCE, Client, Server, head, served
@@ -237,6 +239,88 @@ def test_a_body_in_very_many_chunks_is_refused(monkeypatch: pytest.MonkeyPatch) 
         assert await client.answer() == (200, {"length": 50})
         client.send(chunked + b"1\r\nx\r\n" * 51)
         assert b"HTTP/1.1 413" in await client.rest()
+
+    story(tell)
+
+
+@pytest.mark.parametrize(
+    "excess",
+    [
+        b"a:\r\n" * (protocol.MAX_HEAD_LINES + 1),
+        b"a:\n" * (protocol.MAX_HEAD_LINES + 1),
+        b"a: b\r\n" + b" c\r\n" * protocol.MAX_HEAD_LINES,
+    ],
+    ids=["lines", "without carriage returns", "folded"],
+)
+def test_a_head_of_very_many_lines_is_refused_before_it_is_read(
+    excess: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[bytes] = []
+    parse = h11.Connection.next_event
+
+    def noted(parser: h11.Connection) -> Any:
+        read.append(parser.trailing_data[0])
+        return parse(parser)
+
+    monkeypatch.setattr(h11.Connection, "next_event", noted)
+
+    async def tell(server: Server, _: Any) -> None:
+        # Its end has not arrived, so that nothing is gained by leaving it out.
+        for end in (b"\r\n", b""):
+            answer = await (await server.open(POST + excess + end)).rest()
+            assert answer.startswith(b"HTTP/1.1 431 ")
+            assert b"200 lines" in answer
+        assert not any(excess in each for each in read)
+        lines = b"a:\r\n" * (protocol.MAX_HEAD_LINES - 4)
+        client = await server.open((POST + lines + b"Content-Length: 3\r\n\r\na\nb") * 2)
+        assert [await client.answer() for _ in range(2)] == [(200, {"length": 3})] * 2
+
+    story(tell)
+
+
+def test_an_address_with_very_many_parameters_is_refused() -> None:
+    async def tell(server: Server, _: Any) -> None:
+        for number, status in ((protocol.MAX_PARAMETERS, 422), (protocol.MAX_PARAMETERS + 1, 431)):
+            client = await server.open(head("/health/live?" + "&".join("a" * number)))
+            assert (await client.answer())[0] == status
+
+    story(tell)
+
+
+def test_empty_lines_without_end_are_no_beginning_of_a_request() -> None:
+    async def tell(server: Server, _: Any) -> None:
+        assert (await (await server.open(b"\r\n" * 30_000)).rest()).startswith(b"HTTP/1.1 400 ")
+        client = await server.open()
+        assert b"HTTP/1.1 400 " in await client.trickle(b"\r\n")
+
+    story(tell)
+
+
+def test_what_nobody_waits_for_any_more_does_not_wait_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a client that leaves at once has as many requests waiting as it can send in five seconds."""
+    monkeypatch.setattr(refusals, "LONGEST_SECONDS", 10.0 * PATIENCE)
+
+    async def tell(server: Server, seen: dict[str, Any]) -> None:
+        begun, ended, left = list[Any](), list[int](), asyncio.get_running_loop().create_future()
+        left.set_result(None)
+        access: Access = seen["app"].state.access
+        access.denials, answered = Refusals(a_second=1, at_once=1), access.answered
+        # All of its turns are given away, for longer than this test takes.
+        for _ in range(20 * PATIENCE):
+            await access.denials.wait(of_address("127.0.0.1"), left)
+
+        async def noted(scope: Any, status: int) -> None:
+            begun.append(scope)
+            await answered(scope, status)
+            ended.append(status)
+
+        access.answered = noted  # type: ignore[method-assign]
+        clients = [await server.open(head("/gate")) for _ in range(3)]
+        await until(lambda: len(begun) == 3)
+        assert ended == []
+        for each in clients:
+            each.close()
+        await until(lambda: ended == [401] * 3)
 
     story(tell)
 
