@@ -506,7 +506,7 @@ def test_whoever_tries_secrets_is_answered_later_and_later_and_nobody_else_is() 
     async def story(world: World) -> None:
         made, waits = await world.allowed(), list[str]()
 
-        async def noted(owner: Any, _: Any) -> None:
+        async def noted(owner: Any, gone: Any = None) -> None:
             waits.append(owner.key)
 
         world.access.denials.wait = noted  # type: ignore[method-assign]
