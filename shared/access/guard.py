@@ -115,17 +115,19 @@ class Access:
         host = scope["client"][0] if scope.get("client") else ""
         return of_address(self._proxies.client_of(host, Headers(scope=scope).getlist("X-Forwarded-For")))
 
-    async def still_admits(self, request: Request) -> bool:
-        """Whether the credential of an admitted request is still valid. While that cannot be found out, it is."""
+    async def still_admits(self, request: Request, caller: Caller) -> bool:
+        """Whether the credential of an admitted request is still valid, and may do all that it might as ``caller``,
+        whose masks its answer has. While that cannot be found out, it is so."""
         if self._open:
             return True
         try:
-            await self._caller(request.headers.getlist("Authorization"))
+            now = await self._caller(request.headers.getlist("Authorization"))
         except Denied:
             return False
         except Unavailable:
-            pass
-        return True
+            return True
+        kept = (now.tenant, now.purpose) == (caller.tenant, caller.purpose)
+        return kept and now.scopes >= caller.scopes and {*now.masks} <= {*caller.masks}
 
     def reading(self, caller: Caller, subject: dict[str, str], fields: list[str]) -> None:
         """Record in the audit that personal ``fields`` are about to be shown. ``subject`` is what was requested,

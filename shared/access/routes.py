@@ -65,7 +65,9 @@ class GuardedRoute(APIRoute):
                 if _status(refused) == RATE_LIMITED.status:
                     await access.refused(request, caller)
                 raise
-            return WhileValid(answer, lambda: access.still_admits(request)) if is_streamed(answer) else answer
+            if not is_streamed(answer):
+                return answer
+            return WhileValid(answer, lambda: access.still_admits(request, caller))
 
         async def answered(request: Request, caller: Caller | None = None) -> Response:
             given: list[tuple[str, Any]] = request.query_params.multi_items()
