@@ -116,7 +116,7 @@ class Access:
         return of_address(self._proxies.client_of(host, Headers(scope=scope).getlist("X-Forwarded-For")))
 
     async def still_admits(self, request: Request, caller: Caller) -> bool:
-        """Whether the credential of an admitted request is still valid, and may do all that it might as ``caller``,
+        """Whether the credential of an admitted request is still valid and may do all that it might as ``caller``,
         whose masks its answer has. While that cannot be found out, it is so."""
         if self._open:
             return True
