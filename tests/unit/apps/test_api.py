@@ -506,10 +506,10 @@ def test_whoever_tries_secrets_is_answered_later_and_later_and_nobody_else_is() 
     async def story(world: World) -> None:
         made, waits = await world.allowed(), list[str]()
 
-        async def noted(owner: Any) -> None:
+        async def noted(owner: Any, _: Any = None) -> None:
             waits.append(owner.key)
 
-        world.access.denials.wait = noted  # type: ignore[method-assign]
+        world.access.denials.wait = noted  # type: ignore[assignment, method-assign]
         assert (await world.ask_token({**made, "client_secret": "guess"})).status_code == 401
         assert (await world.ask_token({**made, "client_id": "app_" + "a" * 16})).status_code == 401
         assert len(waits) == 2, "by address, as any other credential that is wrong"
