@@ -7,9 +7,7 @@ from hypothesis import strategies as st
 from services.intelligence.outcomes import touched
 from services.intelligence.outcomes.touched import Touched
 
-MOVES = st.lists(
-    st.tuples(st.sampled_from("abc"), st.integers(0, 9), st.integers(0, 3), st.booleans()), max_size=60
-)
+MOVE = st.tuples(st.sampled_from("abc"), st.integers(0, 9), st.integers(0, 3), st.booleans())
 
 
 @given(st.lists(MOVE, max_size=60), st.integers(0, 60))
