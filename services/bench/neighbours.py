@@ -4,7 +4,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -28,7 +28,8 @@ from shared.runtime.protocols import Document
 from shared.settings import Settings
 
 PREFIX = "neighbours"
-SERVICES = ("ingest", "relations", "analytics", "exports", "intelligence", "webhooks", "apps", "privacy")
+#: Those that take and count the events of both tenants.
+FILLED_BY = ("ingest", "relations", "analytics")
 #: The second tenant's median may be so many times its idle one, and so much more on a machine that both share.
 MOST_TIMES, FLOOR_MS = 3.0, 30.0
 _BATCH, _PATIENCE_SECONDS = 500, 300.0
@@ -80,11 +81,11 @@ class Neighbours:
         topics = Settings(kafka=self._servers.kafka.bootstrap, topic_prefix=PREFIX, partitions=4)
         ensure_topics(topics)
         with ExitStack() as stop:
-            for name in SERVICES:
+            for name in dict.fromkeys((*FILLED_BY, *(ATTACKS[each].service for each in names))):
                 self._start(name, stop)
             self._fill(events)
-            self._say(f"{len(PROBES)} requests in turn for {self._seconds:g} s, for caches and imports")
-            self._probed(self._seconds)
+            self._say(f"requests in turn for {self._seconds:g} s, for caches and imports")
+            self._probed(self._seconds, self._ports)
             return [row for name in names for row in self._beside(name)]
 
     def _start(self, name: str, stop: ExitStack) -> None:
@@ -126,7 +127,7 @@ class Neighbours:
         """Idle is measured before and after: what else the machine does meanwhile is in both columns."""
         attack = ATTACKS[name]
         self._say(f"beside {attack.title}")
-        before = self._probed(self._seconds / 2, attack.service)
+        before = self._probed(self._seconds / 2, (attack.service,))
         log = self._servers.folder / "log" / f"attack-{name}.log"
         argv = [sys.executable, "-m", "services.bench.attacks", name, "--port", str(self._ports[attack.service])]
         attacker = Process(f"the attack {name}", [*argv, "--key", self._noisy], log)
@@ -137,18 +138,18 @@ class Neighbours:
                 time.sleep(0.05)
             # Until its first requests are where they hurt.
             time.sleep(1.0)
-            beside = self._probed(self._seconds, attack.service)
+            beside = self._probed(self._seconds, (attack.service,))
         finally:
             attacker.stop()
         answers = json.loads(log.read_text().splitlines()[-1]) if "{" in log.read_text() else {}
         time.sleep(1.0)  # until its last requests have ended
-        after = self._probed(self._seconds / 2, attack.service)
+        after = self._probed(self._seconds / 2, (attack.service,))
         for title, waits in beside.items():
             yield row_of(attack.title, answers, title, before[title] + after[title], waits)
 
-    def _probed(self, seconds: float, only: str | None = None) -> dict[str, list[float]]:
-        """Seconds of each answer, by the title of the probe."""
-        chosen = [probe for probe in PROBES if only is None or probe.service == only]
+    def _probed(self, seconds: float, services: Collection[str]) -> dict[str, list[float]]:
+        """Seconds of each answer of these services, by the title of the probe."""
+        chosen = [probe for probe in PROBES if probe.service in services]
         found: dict[str, list[float]] = {probe.title: [] for probe in chosen}
         until = time.monotonic() + seconds
         while time.monotonic() < until:

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from shared.contracts.errors import NoRoom, NotPrepared, TooSlow, Unavailable, WrongMasterKey
-from shared.contracts.strict_json import safe_path
+from shared.contracts.fault_path import HIDDEN, meant, safe_path
 from shared.contracts.wording import in_words
 from shared.http.parameters import BadParameter
 from shared.http.problems.client import NO_SUCH_PATH
@@ -143,17 +143,39 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return problem(error.status_code, detail, error.headers, kind=kind)
 
 
-async def _bad_parameters(_: Request, error: Exception) -> Response:
+def declared_names(app: FastAPI) -> frozenset[str]:
+    """The names of all members and parameters that the app's OpenAPI document declares."""
+    if not hasattr(app.state, "declared_names"):
+        found: set[str] = set()
+        _collect(app.openapi(), found)
+        app.state.declared_names = frozenset(found)
+    names: frozenset[str] = app.state.declared_names
+    return names
+
+
+def _collect(part: Any, found: set[str]) -> None:
+    if isinstance(part, dict):
+        if isinstance(properties := part.get("properties"), dict):
+            found.update(properties)
+        if "in" in part and isinstance(name := part.get("name"), str):
+            found.add(name)
+    for each in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        _collect(each, found)
+
+
+async def _bad_parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    errors = [
+    declared = declared_names(request.app)
+    errors: list[dict[str, str]] = []
+    for item in error.errors():
         # The first part of the location is where it was sent (query, path, header), the rest its name.
-        # Nothing is left of a body as a whole. The name of an unknown member may be anything.
-        {
-            "field": safe_path([str(part) for part in item["loc"][1:]]) or "body",
-            "detail": in_words(item),
-        }
-        for item in error.errors()
-    ]
+        # Nothing is left of a body as a whole.
+        path, unknown = item["loc"][1:], item["type"] == "extra_forbidden"
+        if not unknown and path[-1:] == (HIDDEN,):
+            path = path[:-1]  # by which pydantic means that it is the key that is at fault
+        # To look for what was meant takes time, which a body of many unknown names would take for each.
+        hint = meant(str(path[-1]), declared) if unknown and len(errors) < 5 else ""
+        errors.append({"field": safe_path(path, declared) or "body", "detail": in_words(item) + hint})
     detail = "; ".join(f"{item['field']}: {item['detail']}" for item in errors)
     return problem(422, detail, errors=errors)
 
