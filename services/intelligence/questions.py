@@ -114,12 +114,16 @@ class Questions:
                 "score": None if found.answer is None else found.answer.score,
                 "rank": found.rank,
                 "candidates": found.candidates,
+                # There in any case: where values are masked, their absence would tell.
+                "lack": None,
+                "reason": None,
                 **presenter.lack(found.lack, _withheld(caller, tenant, consumer_id)),
                 "sampled": found.sampled,
                 "as_of": as_of(state.seen, question, "walk"),
             }
-        if found.answer is not None and query.explain:
-            document["because"] = [presenter.walk(found.answer, consumer_id)]
+        if query.explain:
+            led = found.answer
+            document["because"] = None if led is None else [presenter.walk(led, consumer_id)]
         return document
 
     def _model(self, tenant: str, side: Side, query: RecommendQuery) -> Document | None:
