@@ -9,6 +9,7 @@ from time import thread_time
 from typing import Any, Protocol
 
 import msgspec
+import orjson
 from fastapi import FastAPI, Request, Response
 
 from services.ingest.body import inflate, is_gzip
@@ -31,6 +32,7 @@ from shared.http.fair_pool import FairPool
 from shared.http.purposes import WRITES
 from shared.http.scopes import needs, public
 from shared.http.server import extend_openapi
+from shared.http.static_files import answer, file
 from shared.http.work import blocking
 from shared.observability.tracing import NoTracing, Tracing
 from shared.runtime.protocols import Publisher
@@ -102,7 +104,7 @@ def create_app(
     # One thread, because it computes: several would only take the interpreter from the event loop.
     computing = FairPool("compute", 1, access.limits.waiting, processor=processor)
     extend_openapi(app, SCHEMAS)
-    described = asyncapi.document(topics, kith_version)
+    described = file("asyncapi.json", orjson.dumps(asyncapi.document(topics, kith_version)))
 
     @app.post("/v1/events", **EVENTS_ROUTE)
     @needs(EVENTS_WRITE, purpose=WRITES)
@@ -168,10 +170,11 @@ def create_app(
         tags=["documentation"],
         summary="The Kafka topics, as AsyncAPI 3.0.",
         operation_id="getAsyncapi",
+        response_model=dict[str, Any],
     )
     @public
-    async def get_asyncapi() -> dict[str, Any]:
-        return described
+    async def get_asyncapi(request: Request) -> Response:
+        return answer(described, request, {})
 
     add_failures(app)
     return app

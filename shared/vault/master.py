@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from shared.contracts.errors import ConfigurationError, Unavailable, WrongMasterKey
+from shared.local.private import new_folder
 from shared.vault.protocols import KeyService
 from shared.vault.tokens import KEY_BYTES, DataKey
 
@@ -91,7 +92,7 @@ def add_to_file(path: Path) -> str:
     line = new_master_key()
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        new_folder(path.parent)
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(f"{line}\n{before}")
             file.flush()

@@ -15,6 +15,8 @@ from fastapi.params import Body
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from services.apps import oauth
+from services.apps.oauth_routes import MOST_BYTES
 from shared.access.guard import Access
 from shared.access.routes import GuardedRoute
 from shared.contracts.limits import MAX_BODY_BYTES, Most, Owner
@@ -105,6 +107,10 @@ class Anybody:
         return Caller("acme", frozenset(SCOPES), key="1")
 
 
+#: Routes that read a form without a credential, which takes a thousand times as long as JSON of its length may.
+FORMS = ("/oauth/token", "/oauth/revoke")
+
+
 def with_body() -> list[Found]:
     return [found for found in every_route() if found.method in ("POST", "PUT", "PATCH", "DELETE")]
 
@@ -136,9 +142,25 @@ def test_no_route_of_any_service_takes_more_room_than_its_caller_has(found: Foun
     app = bare(Access(Anybody(), Anybody(), limits=limits))[found.service]
     taken = ask(found, app, MAX_BODY_BYTES)
     assert taken.sent <= 100_000 + 65536
-    if takes_body(found):
+    if found.path in FORMS:
+        assert (taken.status, taken.body["type"]) == (413, "/problems/too-large"), (
+            "a form has less than its caller"
+        )
+    elif takes_body(found):
         assert (taken.status, taken.body["type"]) == (429, "/problems/share-used-up")
     assert app.state.bodies.used == 0
+
+
+@pytest.mark.parametrize("path", FORMS)
+def test_a_form_is_not_parsed_unless_it_is_small(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def parsed(*_: Any, **__: Any) -> list[tuple[str, str]]:
+        raise AssertionError("a large form is parsed")
+
+    monkeypatch.setattr(oauth, "parse_qsl", parsed)
+    app, kind = bare(Access())["apps"], "application/x-www-form-urlencoded"
+    for size in (MOST_BYTES + 1, MAX_BODY_BYTES):
+        answer = sent(Found("apps", "POST", path), app, (b"a=" + b"%41" * size)[:size], kind)
+        assert (answer.status_code, answer.json()["type"]) == (413, "/problems/too-large")
 
 
 TWICE = b'{"reason": "x", "reason": "y"}'
