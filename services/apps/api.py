@@ -7,7 +7,15 @@ from typing import Annotated, Any
 from fastapi import Body, FastAPI, HTTPException, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.apps.both_routes import CHANGED, MISSING, ClientId, Side, add_both, recorded
+from services.apps.both_routes import (
+    CHANGED,
+    MISSING,
+    ClientId,
+    Side,
+    add_both,
+    check_not_wider,
+    recorded,
+)
 from services.apps.figures import Figures
 from services.apps.metadata import Application, ApplicationList, Text, shown
 from services.apps.oauth_routes import add_oauth
@@ -154,8 +162,11 @@ def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, receipts:
         access: AccessOf,
         granted: Annotated[Approval, Body(default_factory=Approval)],
     ) -> Response:
-        """Let an application work, or change what it is granted. It takes effect within five seconds."""
+        """Let an application work, or change what it is granted. It takes effect within five seconds. It has the
+        masks of the credential that approves it, too."""
         found = of(tenant, client_id)
+        masks = sorted({*(found.masks if granted.masks is None else granted.masks), *caller.masks})
+        check_not_wider(caller, found.purpose, masks)
         if granted.revision is not None and granted.revision != found.revision:
             raise Changed
         if granted.revision is None and granted.scopes is None and not found.scopes:
@@ -165,7 +176,7 @@ def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, receipts:
         limits = replace(found.limits, **given)
         scopes = (found.scopes or found.requested) if granted.scopes is None else granted.scopes
         recorded(access, caller, "app.approve", found, scopes=" ".join(sorted(scopes)))
-        return answer(registry.approve(found, scopes, limits, granted.masks, granted.client_name))
+        return answer(registry.approve(found, scopes, limits, masks, granted.client_name))
 
     @app.post(
         "/v1/apps/{client_id}/suspend", response_model=Application, responses=BODY_FAILURES | MISSING | CHANGED

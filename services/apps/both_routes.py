@@ -1,6 +1,6 @@
 """Routes that a developer has under ``/register`` and the tenant under ``/v1/apps``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
@@ -17,9 +17,10 @@ from shared.access.apps.model import App
 from shared.access.audit import Act
 from shared.access.guard import Access, AccessOf, CallerOf, CursorsOf
 from shared.access.lineage import Count, DerivedFrom, Label
-from shared.http.caller import Caller
+from shared.http.caller import Caller, Denied
 from shared.http.costs import Cost, costs
 from shared.http.cursors import time_and_id, time_place
+from shared.http.problems.client import HIDDEN_FIELD, PURPOSE_BOUND
 from shared.http.purposes import IMPERSONAL, INTERNAL, SUMS
 from shared.http.scopes import needs
 from shared.http.server import BODY_FAILURES, json_response, problems
@@ -72,6 +73,20 @@ def recorded(access: Access, caller: Caller, action: str, app: App, **details: s
     access.record(Act(app.tenant, caller.name, caller.key, action, subject, (), details))
 
 
+def check_not_wider(caller: Caller, purpose: str, masks: Collection[str]) -> None:
+    """Raise Denied (403) for an application, with this purpose and these masks, that sees what is hidden from
+    ``caller``: whoever has a secret of it is the application."""
+    if caller.purpose not in (None, purpose):
+        detail = f"this credential is bound to the purpose {caller.purpose}, and the application has another"
+        raise Denied(403, detail, kind=PURPOSE_BOUND)
+    if seen := sorted({*caller.masks} - {*masks}):
+        detail = (
+            f"{seen[0]} is hidden from this credential, and not from the application; "
+            "approve it with this mask first, or use a credential without masks"
+        )
+        raise Denied(403, detail, kind=HIDDEN_FIELD)
+
+
 def add_both(app: FastAPI, side: Side, registry: Registry, figures: Figures, receipts: Receipts) -> None:
     """Add the routes of one side."""
     own, responses = f"{side.prefix}/{{client_id}}", BODY_FAILURES | MISSING | CHANGED
@@ -85,8 +100,10 @@ def add_both(app: FastAPI, side: Side, registry: Registry, figures: Figures, rec
         access: AccessOf,
         wanted: Annotated[NewSecret, Body(default_factory=NewSecret)],
     ) -> Response:
-        """Add a secret. Two are valid at once, so that the old one can be replaced without downtime."""
+        """Add a secret. Two are valid at once, so that the old one can be replaced without downtime. A credential
+        that sees less than the application gets none."""
         found = side.find(caller, client_id)
+        check_not_wider(caller, found.purpose, found.masks)
         recorded(access, caller, "app.secret.add", found)
         hours = wanted.others_end_in_hours
         overlap = None if hours is None else timedelta(hours=hours)
@@ -112,6 +129,7 @@ def add_both(app: FastAPI, side: Side, registry: Registry, figures: Figures, rec
         """Replace the registration token (RFC 7592 3): the former one may be lost, or known to others. It is
         refused within five seconds. Secrets and access tokens stay valid."""
         found = side.find(caller, client_id)
+        check_not_wider(caller, found.purpose, found.masks)
         recorded(access, caller, "app.registration.renew", found)
         _, token = registry.renew_registration(found)
         return json_response({"registration_access_token": token}, 201)

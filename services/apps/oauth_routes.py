@@ -15,23 +15,29 @@ from services.apps.signing import Signer
 from shared.access.apps.model import SCOPES_OF_APPS, App, Secret
 from shared.access.apps.tokens import TOKEN_SECONDS, caller_of, header_of, verified
 from shared.access.audit import Act
-from shared.access.guard import Access, AccessOf, owner_of
+from shared.access.guard import Access, AccessOf
 from shared.access.lineage import Count, DerivedFrom, Label
 from shared.http.caller import Caller, Denied
 from shared.http.costs import Cost, costs
+from shared.http.problems.client import TOO_LARGE
 from shared.http.scopes import public
-from shared.http.server import json_response, problem, problems
+from shared.http.server import Refusal, json_response, problem, problems
 from shared.http.work import blocking
 
 _UNAVAILABLE = problems({503: "A server is unavailable. Retry after the seconds in Retry-After."})
 _BODIES = problems(
     {
         408: "The request did not arrive in time.",
-        413: "The body has more than 1 MiB.",
+        413: "The body has more than 16 KiB.",
         429: "Too many requests of this application, or of this address at once. Retry after the seconds in "
         "Retry-After.",
     }
 )
+
+
+#: Of a form: a token has 4 KiB, secrets and scopes less. Reading a mebibyte of %41 takes a tenth of a second, and
+#: anybody may send one.
+MOST_BYTES = 16 * 1024
 
 
 class TokenAnswer(BaseModel):
@@ -67,6 +73,16 @@ def _form(**properties: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {FORM: {"schema": schema}}}}
 
 
+async def body_of(request: Request) -> bytes:
+    """The body of a form. Raises Refusal (413)."""
+    found = b""
+    async for part in request.stream():
+        found += part
+        if len(found) > MOST_BYTES:
+            raise Refusal(TOO_LARGE, f"a form has at most {MOST_BYTES:,} bytes")
+    return found
+
+
 def issued(token: str, scopes: Sequence[str]) -> Response:
     """The answer with a token (RFC 6749, 5.1)."""
     body = {
@@ -89,20 +105,20 @@ def add_oauth(
 
     async def client(request: Request) -> tuple[dict[str, str], App, Secret]:
         """The form, and the client that shows valid credentials. Raises OAuthError and Unavailable."""
-        form = form_of(request.headers.get("content-type", ""), await request.body())
+        form = form_of(request.headers.get("content-type", ""), await body_of(request))
         shown = client_of(request.headers.getlist("Authorization"), form)
         found = await blocking(registry.client, shown.id, shown.secret)
         if found is None:
             raise OAuthError("invalid_client", "the client is not known, or its secret is wrong or has ended")
         return form, *found
 
-    async def limited(access: Access, caller: Caller) -> None:
+    async def limited(request: Request, access: Access, caller: Caller) -> None:
         """Count the request against the application's own rate: each token costs an entry of the audit. Raises
         Denied (429)."""
         try:
             access.charge(caller, "requests", 1)
         except Denied:
-            await access.refusals.wait(owner_of(caller))
+            await access.refused(request, caller)
             raise
 
     @app.post(
@@ -124,7 +140,7 @@ def add_oauth(
             if found.state != "approved":
                 raise OAuthError("unauthorized_client", WHY_NOT[found.state])
             scopes = scopes_of(form.get("scope"), found.scopes)
-            await limited(access, caller_of(found, frozenset(scopes)))
+            await limited(request, access, caller_of(found, frozenset(scopes)))
         except OAuthError as error:
             outcome(error.code)
             raise
@@ -202,11 +218,7 @@ def add_oauth(
         }
 
     @app.exception_handler(OAuthError)
-    async def refused(request: Request, error: OAuthError) -> Response:
-        if error.status == 401:
-            # As for any other credential: whoever tries secrets is told so later and later.
-            access: Access = request.app.state.access
-            await access.denied(request)
+    async def refused(_: Request, error: OAuthError) -> Response:
         body = {"error": error.code, "error_description": error.description}
         headers = {**error.headers, "Cache-Control": "no-store", "Pragma": "no-cache"}
         return JSONResponse(body, error.status, headers)

@@ -18,6 +18,7 @@ from services.backup.log import topic_ends
 from shared.access.acts import record_act
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.revision import REVISION
+from shared.local.private import new_folder
 from shared.mongo.errors import translated
 from shared.mongo.limits import STREAM_MS
 from shared.mongo.restores import RESTORES, restore_problems
@@ -49,7 +50,8 @@ def backup(settings: Settings, folder: Path, part: Part, say: Callable[[str], No
                 f"{path} exists already; a backup takes a folder of its own (….part: of one that was interrupted)"
             )
     with writing(work):
-        work.mkdir(0o700, parents=True)
+        new_folder(work.parent)
+        work.mkdir(0o700)
     try:
         record_act(settings, "database.backup", {"part": part})
         manifest = _write(settings, work, part, say)

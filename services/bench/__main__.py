@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from rich.markup import escape
 from services.bench import capacity, document, report
 from services.bench.attacks import ATTACKS
 from services.bench.contenders import ALL_SCENARIOS, CONTENDERS
-from services.bench.door import clients, compare_doors
-from services.bench.growth import LARGEST, SIZES, measure_growth, measure_hot
+from services.bench.door import CLIENTS, clients, compare_doors
+from services.bench.growth import HOT, LARGEST, SIZES, measure_growth, measure_hot
 from services.bench.latency import PROBES, READERS, measure_latency
 from services.bench.measure import RunFailed
 from services.bench.neighbours import FLOOR_MS, MOST_TIMES, Neighbours
@@ -31,6 +31,20 @@ from shared.mongo.store import connect
 from shared.runtime.protocols import Document
 
 QUICK_EVENTS = 20_000
+#: What can be measured: each an option, and a method of ``Bench`` (but ``intelligence``, which needs no servers).
+ACTS: Mapping[str, str] = {
+    "compare": "compare Kith with its peers, as without any of these options",
+    "latency": "measure latency instead: from the door's answer to those of the APIs",
+    "door": "measure the door instead: requests of 100 events",
+    "growth": "measure growth instead: 10⁴ to 10⁶ facts, and hot spots",
+    "neighbours": "measure one tenant beside another that does its worst instead",
+    "cassandra": "measure the Cassandra sink and its lists instead",
+    "postgres": "measure the Postgres sink instead",
+    "rabbitmq": "measure the bridge from RabbitMQ beside aio-pika alone instead",
+    "capacity": "measure what a deployment needs instead: rates, bytes, memory",
+    "webhooks": "measure what one process sends to webhooks instead",
+    "intelligence": "measure recommendations instead; needs no servers",
+}
 Row = dict[str, Any]
 Say = Callable[[str], None]
 
@@ -45,21 +59,8 @@ class Bench:
         self.rows: list[Row] = []
 
     def run(self) -> None:
-        options = self._options
-        acts = [
-            self.latency,
-            self.door,
-            self.growth,
-            self.neighbours,
-            self.cassandra,
-            self.postgres,
-            self.rabbitmq,
-            self.capacity,
-            self.webhooks,
-        ]
-        asked = [act for act in acts if getattr(options, act.__name__)]
-        for act in asked or [self.compare]:
-            act()
+        for act in [act for act in ACTS if getattr(self._options, act)] or ["compare"]:
+            getattr(self, act)()
 
     def compare(self) -> None:
         options = self._options
@@ -86,7 +87,7 @@ class Bench:
     def latency(self) -> None:
         rows: list[Row] = []
         aims = "; ".join(f"{each.service} p50 under {each.p50:g}, p99 under {each.p99:g}" for each in READERS)
-        for client in clients():
+        for client in clients(self._options.kafka_clients):
             rate = self._options.rate or self._peak(client) / 4
             rows += measure_latency(self._servers, self._client, client, rate, self._options.probes, self._say)
         self._show("latency", f"From the door's 202 to an answer, ms: {aims}", rows)
@@ -100,7 +101,9 @@ class Bench:
         return results.runs[0].rate
 
     def door(self) -> None:
-        rows, found = compare_doors(self._servers, self._options.reps, self._options.seconds, self._say)
+        options = self._options
+        chosen = clients(options.kafka_clients)
+        rows, found = compare_doors(self._servers, chosen, options.reps, options.seconds, self._say)
         self._show("door", "The door, requests of 100 events", rows)
         self._console.print(report.ratios_table(found))
         self._add("ratio", [ratio.row() for ratio in found])
@@ -111,7 +114,7 @@ class Bench:
         sizes = options.sizes or [*SIZES, *([LARGEST] if options.growth_max else [])]
         rows = measure_growth(self._servers, self._client, name, sizes, self._say)
         self._show("growth", "Events/s as facts accumulate, whole job", rows)
-        rows = measure_hot(self._servers, self._client, name, options.hot, self._say)
+        rows = measure_hot(self._servers, self._client, name, options.hot, options.spots, self._say)
         self._show("hot", "All relations of one consumer, provider or pair, whole job", rows)
 
     def neighbours(self) -> None:
@@ -155,17 +158,20 @@ class Bench:
     def rabbitmq(self) -> None:
         from services.bench.rabbitmq import MESSAGES, measure_rabbitmq
 
-        for size in self._options.sizes or [MESSAGES]:
-            rows, found = measure_rabbitmq(self._servers, self._options.reps, size, self._say)
+        options = self._options
+        for size in options.sizes or [MESSAGES]:
+            chosen = clients(options.kafka_clients)
+            rows, found = measure_rabbitmq(self._servers, chosen, options.reps, size, self._say)
             self._show("rabbitmq", f"{size:,} events out of a full quorum queue", rows)
             self._console.print(report.ratios_table(found))
             self._add("ratio", [ratio.row() for ratio in found])
 
     def webhooks(self) -> None:
-        from services.bench.webhooks import measure_webhooks
+        from services.bench.webhooks import QUEUED, measure_webhooks
 
-        rows = measure_webhooks(self._servers, self._client, self._options.seconds, self._say)
-        self._show("webhooks", "One process that sends webhooks", rows)
+        for size in self._options.sizes or [QUEUED]:
+            rows = measure_webhooks(self._servers, self._client, size, self._options.seconds, self._say)
+            self._show("webhooks", "One process that sends webhooks", rows)
 
     def _show(self, kind: str, title: str, rows: Sequence[Row]) -> None:
         self._console.print(report.plain_table(title, rows))
@@ -207,35 +213,32 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="write the tables into docs/why below the current folder: speed.md, or capacity.md",
     )
+    for act, what in ACTS.items():
+        add(f"--{act}", action="store_true", help=what)
     add(
-        "--latency",
-        action="store_true",
-        help="measure latency instead: from the door's answer to those of the APIs",
+        "--kafka-clients",
+        nargs="+",
+        choices=CLIENTS,
+        metavar="NAME",
+        help="Kafka clients of --latency, --door and --rabbitmq (default: all that are installed)",
     )
     add("--rate", type=float, help="load of --latency in events/s (default: a quarter of the peak)")
     add("--probes", type=int, default=PROBES)
-    add("--door", action="store_true", help="measure the door instead: requests of 100 events")
     add("--seconds", type=float, default=5.0, help="duration for each door, and beside each neighbour")
-    add("--neighbours", action="store_true", help="measure one tenant beside another that does its worst instead")
     add("--attacks", nargs="+", choices=ATTACKS, metavar="NAME", help=f"of {', '.join(ATTACKS)}")
     add("--facts", type=int, default=40_000, help="facts of the first tenant for --neighbours")
-    add("--cassandra", action="store_true", help="measure the Cassandra sink and its lists instead")
-    add("--postgres", action="store_true", help="measure the Postgres sink instead")
-    add("--rabbitmq", action="store_true", help="measure the bridge from RabbitMQ beside aio-pika alone instead")
-    add("--webhooks", action="store_true", help="measure what one process sends to webhooks instead")
-    add("--intelligence", action="store_true", help="measure recommendations instead; needs no servers")
-    add("--capacity", action="store_true", help="measure what a deployment needs instead: rates, bytes, memory")
-    add("--growth", action="store_true", help="measure growth instead: 10⁴ to 10⁶ facts, and hot spots")
     add("--growth-max", action="store_true", help=f"--growth up to {LARGEST:,} facts")
     add(
         "--sizes",
         type=int,
         nargs="+",
-        help="other numbers: facts of --growth, messages of --rabbitmq, relationships of the others",
+        help="other numbers: facts of --growth, messages of --rabbitmq, deliveries in the longest queue of "
+        "--webhooks, relationships of the others",
     )
     add("--cache-gb", type=float, default=CACHE_GB, help="cache of mongod; larger data is read from disk")
     add("--wiredtiger", metavar="CONFIG", help="settings of mongod's storage, as in eviction_dirty_target=20")
     add("--hot", type=int, default=100_000, help="number of relations of a hot spot")
+    add("--spots", nargs="+", choices=HOT, default=[*HOT], metavar="NAME", help=f"of {'; '.join(HOT)}")
     return parser
 
 

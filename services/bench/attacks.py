@@ -19,13 +19,20 @@ STARTED = "started"
 _PAUSE_SECONDS = 0.02
 #: Events of a request: erasures fill a body, and facts are answered within the time that is measured.
 _ERASURES, _EVENTS = 2_500, 500
+#: Numbers in the place of ``{}`` in a path.
+_VARIED = 200
+_BODIES: Mapping[str, object] = {
+    "campaign": {"consumer_ids": [f"c-{number:07d}" for number in range(1_000)], "limit": 20},
+    "registration": {"client_name": "bench", "scope": "relations:read"},
+    "replay": {"since": "beginning"},
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """``connections`` to a ``service``, each with one request after the other. ``body`` names what is sent;
-    without ``reads`` the answer is left where it is. ``{}`` in the path stands for one name after the other of
-    those that the attacker is given. The second tenant asks ``beside``; without it, the service that is attacked.
+    """``connections`` to a ``service``, each with one request after the other. ``{}`` in the ``path`` is another
+    number in each, or one of the names that the attacker is given. ``body`` names what is sent; without ``reads``
+    the answer is left where it is. The second tenant asks ``beside``; without it, the service that is attacked.
     ``hooks``: the first tenant's webhook endpoints meanwhile, which never answer if ``dead``."""
 
     title: str
@@ -42,6 +49,8 @@ class Attack:
 _FILTER = quote("contains(tolower(relation_id),'x') or endswith(toupper(consumer_id),'Y')")
 _REPLAY = "/v1/webhooks/endpoints/{}/replay"
 _AROUND = "/v1/neighbours/provider/p-000001"
+_HUBS = "by=degree&side=consumer"
+_NEXT = "/v1/next?provider_id=p-000001&limit=100"
 ATTACKS: Mapping[str, Attack] = {
     "bodies": Attack("64 bodies of 1 MiB that never come", "ingest", 64, "/v1/events", "silent"),
     "erasures": Attack(f"batches of {_ERASURES:,} erasures", "ingest", 2, "/v1/events", "erasures"),
@@ -53,10 +62,18 @@ ATTACKS: Mapping[str, Attack] = {
     "wide": Attack("16 times a relationship of 1,000 kinds", "relations", 16, "/v1/relationships/wide/wide"),
     "documents": Attack("64 times one document", "relations", 64, "/v1/providers/p-000001"),
     "lists": Attack("60 lists of 1,000", "relations", 60, "/v1/relations?provider_id=p-000001&limit=1000"),
-    "around": Attack("60 times what is around a provider", "intelligence", 60, f"{_AROUND}?depth=2&limit=50"),
-    "next": Attack("60 lists of whom to call", "intelligence", 60, "/v1/next?provider_id=p-000001&limit=100"),
+    "around": Attack("150 times what is around a provider", "intelligence", 150, f"{_AROUND}?depth=2&limit=50"),
+    "next": Attack("150 lists of whom to call", "intelligence", 150, "/v1/next?provider_id=p-000001&limit=100"),
+    "central": Attack("150 lists of hubs", "intelligence", 150, f"/v1/central?{_HUBS}&limit=100"),
+    "communities": Attack("150 lists of communities", "intelligence", 150, "/v1/communities?limit=200"),
+    "kinds": Attack(
+        "150 questions about kinds in turn", "intelligence", 150, f"/v1/central?{_HUBS}&kind=kind_{{}}"
+    ),
+    "weights": Attack(
+        "60 lists of whom to call, each another way", "intelligence", 60, f"{_NEXT}&weights=visit:{{}}"
+    ),
+    "campaigns": Attack("60 campaigns of 1,000 consumers", "intelligence", 60, "/v1/campaigns", "campaign"),
     "endpoints": Attack("60 lists of webhook endpoints", "webhooks", 60, "/v1/webhooks/endpoints"),
-    "apps": Attack("60 lists of applications", "apps", 60, "/v1/apps"),
     "facts": Attack(f"batches of {_EVENTS:,} new facts", "ingest", 16, "/v1/events", "facts", beside="webhooks"),
     "hooks": Attack(
         f"batches of {_EVENTS:,} new facts for 100 webhook endpoints",
@@ -78,6 +95,11 @@ ATTACKS: Mapping[str, Attack] = {
         dead=True,
     ),
     "replays": Attack("replays of 100 webhook endpoints", "webhooks", 16, _REPLAY, "replay", hooks=100),
+    "apps": Attack("150 lists of applications", "apps", 150, "/v1/apps"),
+    "registrations": Attack("60 registrations at once", "apps", 60, "/register", "registration"),
+    "erased": Attack("150 lists of erasures", "privacy", 150, "/v1/erasures?limit=100"),
+    "persons": Attack("150 exports of a person", "privacy", 150, "/v1/consumers/wide/export"),
+    "audit": Attack("150 pages of the audit", "privacy", 150, "/v1/audit?limit=1000"),
     "streams": Attack("120 live streams", "analytics", 120, "/v1/live"),
 }
 
@@ -85,7 +107,7 @@ ATTACKS: Mapping[str, Attack] = {
 class Attacker:
     def __init__(self, attack: Attack, port: int, key: str, names: Sequence[str] = ()) -> None:
         self._attack, self._port, self._key = attack, port, key
-        self._names = cycle([quote(name, safe="") for name in names] or [""])
+        self._names = cycle([quote(name, safe="") for name in names or map(str, range(_VARIED))])
         self._batches = 0
         self.statuses: Counter[str] = Counter()
 
@@ -126,10 +148,11 @@ class Attacker:
         if not self._attack.body:
             return f"GET {path} HTTP/1.1\r\n{head}\r\n".encode()
         self._batches += 1
-        body = {"erasures": self._erasures, "events": self._again, "facts": self._facts, "replay": _replay}[
-            self._attack.body
-        ]()
-        type = "json" if self._attack.body == "replay" else "cloudevents-batch+json"
+        batches = {"erasures": self._erasures, "events": self._again, "facts": self._facts}
+        if (batch := batches.get(self._attack.body)) is not None:
+            type, body = "cloudevents-batch+json", batch()
+        else:
+            type, body = "json", json.dumps(_BODIES[self._attack.body]).encode()
         head += f"Content-Type: application/{type}\r\nContent-Length: {len(body)}\r\n"
         return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
 
@@ -163,10 +186,6 @@ class Attacker:
             "time": "2026-01-01T00:00:00Z",
             "data": {"consumer_id": name, "mode": "anonymise"},
         }
-
-
-def _replay() -> bytes:
-    return b'{"since": "beginning"}'
 
 
 async def _until_stopped(attacker: Attacker) -> None:

@@ -16,30 +16,40 @@ from services.bench.procfs import cpu_microseconds, tree
 from services.bench.ratios import Ratio, ratio
 from services.bench.servers import BenchServers
 from services.bench.topics import PARTITIONS
+from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import Topics
 from shared.kafka.topics_admin import ensure_topics
 from shared.local.processes import Process, free_ports
 from shared.settings import Settings
 
 PREFIX = "door"
+CLIENTS = ("kafka-python", "librdkafka")
 DOORS = {"Kith": "services.ingest", "FastAPI": "services.bench.peers.fastapi_door"}
 BATCHED = {"Kith": "application/cloudevents-batch+json", "FastAPI": "application/json"}
 LEAST_OF_FASTAPI, LEAST_OF_RAW = 1.5, 0.7
 
 
-def clients() -> list[str]:
-    """The Kafka clients that can be measured here."""
-    return ["kafka-python", *(["librdkafka"] if CONTENDERS["kith-librdkafka"].missing() is None else [])]
+def clients(asked: Sequence[str] | None = None) -> list[str]:
+    """The Kafka clients that can be measured here, or ``asked``. Raises ConfigurationError if one of those
+    cannot."""
+    missing = CONTENDERS["kith-librdkafka"].missing()
+    if asked and "librdkafka" in asked and missing is not None:
+        raise ConfigurationError(missing)
+    return [name for name in CLIENTS if (name in asked if asked else name != "librdkafka" or missing is None)]
 
 
 def compare_doors(
-    servers: BenchServers, repetitions: int, seconds: float, say: Callable[[str], None]
+    servers: BenchServers,
+    kafka_clients: Sequence[str],
+    repetitions: int,
+    seconds: float,
+    say: Callable[[str], None],
 ) -> tuple[list[dict[str, Any]], list[Ratio]]:
     """A row per contender and repetition, and the ratios."""
     ensure_topics(Settings(kafka=servers.kafka.bootstrap, topic_prefix=PREFIX, partitions=PARTITIONS))
     rows = []
     for repetition in range(1, repetitions + 1):
-        for client in clients():
+        for client in kafka_clients:
             for name in (*DOORS, "raw"):
                 place = f"{name}, {client}"
                 if name == "raw":

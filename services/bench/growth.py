@@ -2,7 +2,7 @@
 pair."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from pymongo import MongoClient
 
 from services.bench.contenders import CONTENDERS
 from services.bench.events import FRESH, REDELIVERED, Mix, generate
-from services.bench.measure import check, progress_of
+from services.bench.measure import RunFailed, check, progress_of
 from services.bench.servers import BenchServers
 from services.bench.start import Job
 from services.bench.topics import fill
@@ -46,14 +46,17 @@ def measure_growth(
     sizes: Sequence[int],
     say: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """A row per size: the rate while that many facts are stored."""
-    events = int(max(sizes) * WINDOW[1] / REDELIVERED.fresh) + 20_000
+    """A row per size: the rate while that many facts are stored. Raises RunFailed."""
+    # More than needed, for which of them are new is drawn.
+    events = int(max(sizes) * WINDOW[1] / REDELIVERED.fresh * 1.02) + 500
     series = _watch(servers, client, contender, "growth", (events, REDELIVERED), say)
-    return [
-        {"contender": contender, "facts": size, "rate": round(rate, 1)}
-        for size in sizes
-        if (rate := rate_between(series, "facts", size * WINDOW[0], size * WINDOW[1])) is not None
-    ]
+    rows = []
+    for size in sizes:
+        rate = rate_between(series, "facts", size * WINDOW[0], size * WINDOW[1])
+        if rate is None:
+            raise RunFailed(f"{size:,} facts were stored between two samples: use larger --sizes")
+        rows.append({"contender": contender, "facts": size, "rate": round(rate, 1)})
+    return rows
 
 
 def measure_hot(
@@ -61,18 +64,22 @@ def measure_hot(
     client: MongoClient[Document],
     contender: str,
     events: int,
+    spots: Collection[str],
     say: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """A row per kind of hot spot: the rate in the second and in the last fifth of its relations, and their ratio.
-    (In the first fifth, everything is new.)"""
+    """A row for each of ``spots``, kinds of hot spot: the rate in the second and in the last fifth of its
+    relations, and their ratio. (In the first fifth, everything is new.) Raises RunFailed."""
     rows = []
     for number, (name, (mix, consumers, providers)) in enumerate(HOT.items()):
+        if name not in spots:
+            continue
         series = _watch(servers, client, contender, f"hot-{number}", (events, mix, 1, consumers, providers), say)
         early = rate_between(series, "done", events * 0.2, events * 0.4)
         late = rate_between(series, "done", events * 0.8, events)
-        if early and late:
-            row = {"hot": name, "relations": events, "early_rate": round(early, 1), "late_rate": round(late, 1)}
-            rows.append({"contender": contender, **row, "late_over_early": round(late / early, 2)})
+        if not early or not late:
+            raise RunFailed(f"a fifth of {events:,} relations was stored between two samples: use a larger --hot")
+        row = {"hot": name, "relations": events, "early_rate": round(early, 1), "late_rate": round(late, 1)}
+        rows.append({"contender": contender, **row, "late_over_early": round(late / early, 2)})
     return rows
 
 

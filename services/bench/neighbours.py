@@ -4,7 +4,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -29,7 +29,8 @@ from shared.runtime.protocols import Document
 from shared.settings import Settings
 
 PREFIX = "neighbours"
-SERVICES = ("ingest", "relations", "analytics", "exports", "intelligence", "webhooks", "apps")
+#: Those that take and count the events of both tenants.
+FILLED_BY = ("ingest", "relations", "analytics")
 #: The second tenant's median may be so many times its idle one, and so much more on a machine that both share.
 MOST_TIMES, FLOOR_MS = 3.0, 30.0
 _BATCH, _PATIENCE_SECONDS = 500, 300.0
@@ -54,9 +55,14 @@ PROBES = (
     Probe("activity", "analytics", "/v1/measures/activity"),
     Probe("a page of the feed", "exports", "/odata/v1/Relations?$top=100"),
     Probe("recommendations", "intelligence", "/v1/recommendations?provider_id=p-000001&record=false"),
+    Probe("what is around a provider", "intelligence", "/v1/neighbours/provider/p-000001?depth=2&limit=10"),
+    Probe("whom to call", "intelligence", "/v1/next?provider_id=p-000001"),
+    Probe("hubs", "intelligence", "/v1/central?by=degree"),
     Probe("webhook endpoints", "webhooks", "/v1/webhooks/endpoints"),
     Probe("a webhook, from its event", "webhooks", ""),
     Probe("applications", "apps", "/v1/apps"),
+    Probe("erasures", "privacy", "/v1/erasures"),
+    Probe("a page of the audit", "privacy", "/v1/audit?limit=10"),
 )
 
 
@@ -77,13 +83,14 @@ class Neighbours:
         topics = Settings(kafka=self._servers.kafka.bootstrap, topic_prefix=PREFIX, partitions=4)
         ensure_topics(topics)
         with ExitStack() as stop:
-            for name in SERVICES:
+            for name in dict.fromkeys((*FILLED_BY, *services_of(names))):
                 self._start(name, stop)
             self._receivers = stop.enter_context(Receivers(self._servers.folder / "log"))
-            self._subscribe(self._quiet, self._receivers.own)
+            if "webhooks" in self._ports:
+                self._subscribe(self._quiet, self._receivers.own)
             self._fill(events)
-            self._say(f"{len(PROBES)} requests in turn for {self._seconds:g} s, for caches and imports")
-            self._probed(self._seconds)
+            self._say(f"requests in turn for {self._seconds:g} s, for caches and imports")
+            self._probed(self._seconds, self._ports)
             return [row for name in names for row in self._beside(name)]
 
     def _start(self, name: str, stop: ExitStack) -> None:
@@ -129,9 +136,9 @@ class Neighbours:
     def _beside(self, name: str) -> Iterator[dict[str, Any]]:
         """Idle is measured before and after: what else the machine does meanwhile is in both columns."""
         attack = ATTACKS[name]
-        beside_service = attack.beside or attack.service
+        asked = (attack.beside or attack.service,)
         self._say(f"beside {attack.title}")
-        before = self._probed(self._seconds / 2, beside_service)
+        before = self._probed(self._seconds / 2, asked)
         path = "dead" if attack.dead else "hook"
         hooks = [
             self._subscribe(self._noisy, f"{self._receivers.others}/{path}-{number}")
@@ -147,7 +154,7 @@ class Neighbours:
                 time.sleep(0.05)
             # Until its first requests are where they hurt.
             time.sleep(1.0)
-            beside = self._probed(self._seconds, beside_service)
+            beside = self._probed(self._seconds, asked)
         finally:
             attacker.stop()
             for hook in hooks:
@@ -155,13 +162,13 @@ class Neighbours:
         answers = json.loads(log.read_text().splitlines()[-1]) if "{" in log.read_text() else {}
         time.sleep(1.0)  # until its last requests have ended
         self._settle()
-        after = self._probed(self._seconds / 2, beside_service)
+        after = self._probed(self._seconds / 2, asked)
         for title, waits in beside.items():
             yield row_of(attack.title, answers, title, before[title] + after[title], waits)
 
-    def _probed(self, seconds: float, only: str | None = None) -> dict[str, list[float]]:
-        """Seconds of each answer, by the title of the probe."""
-        chosen = [probe for probe in PROBES if only is None or probe.service == only]
+    def _probed(self, seconds: float, services: Collection[str]) -> dict[str, list[float]]:
+        """Seconds of each answer of these services, by the title of the probe."""
+        chosen = [probe for probe in PROBES if probe.service in services]
         found: dict[str, list[float]] = {probe.title: [] for probe in chosen}
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -201,6 +208,12 @@ class Neighbours:
         if not 200 <= status < 300:
             raise ProcessFailed(f"{path} answered {status}: {found[:200]!r}")
         return found
+
+
+def services_of(attacks: Iterable[str]) -> list[str]:
+    """The services that these attacks ask, and those that the second tenant asks beside them."""
+    chosen = [ATTACKS[name] for name in attacks]
+    return [*dict.fromkeys(name for each in chosen for name in (each.service, each.beside) if name)]
 
 
 def row_of(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import aiormq
 
-from services.bench.door import clients, service
+from services.bench.door import service
 from services.bench.events import FRESH, generate
 from services.bench.measure import RunFailed, check, check_library
 from services.bench.procfs import cpu_microseconds, peak_megabytes, tree
@@ -46,7 +46,11 @@ _LOT = 1_000  # that RabbitMQ has to confirm within the client's patience
 
 
 def measure_rabbitmq(
-    servers: BenchServers, repetitions: int, messages: int, say: Callable[[str], None]
+    servers: BenchServers,
+    kafka_clients: Sequence[str],
+    repetitions: int,
+    messages: int,
+    say: Callable[[str], None],
 ) -> tuple[list[dict[str, Any]], list[Ratio]]:
     """A row per contender and repetition, in turn, and the ratios. Each takes ``messages`` events of 300 bytes out
     of a full quorum queue of the bridge's arguments. Raises RunFailed, ConfigurationError, ProcessFailed."""
@@ -60,7 +64,7 @@ def measure_rabbitmq(
     with server(servers.folder / "rabbitmq", servers.folder / "log" / "rabbitmq.log") as rabbit:
         bench = _Bench(servers, rabbit, settings, [event.value for event in generate(messages, FRESH)])
         for repetition in range(1, repetitions + 1):
-            for name, start in bench.contenders().items():
+            for name, start in bench.contenders(kafka_clients).items():
                 row = bench.measured(name, start)
                 say(f"{repetition} {name}: {row['rate']:,.0f} messages/s")
                 rows.append({"contender": name, "repetition": repetition, **row})
@@ -98,9 +102,9 @@ class _Bench:
     settings: Settings
     bodies: Sequence[bytes]
 
-    def contenders(self) -> dict[str, Callable[[], Process]]:
+    def contenders(self, kafka_clients: Sequence[str]) -> dict[str, Callable[[], Process]]:
         peers = {name: partial(self._peer, lot) for name, lot in PEERS.items()}
-        return {**peers, **{f"Kith, {client}": partial(self._bridge, client) for client in clients()}}
+        return {**peers, **{f"Kith, {client}": partial(self._bridge, client) for client in kafka_clients}}
 
     def measured(self, name: str, start: Callable[[], Process]) -> dict[str, Any]:
         asyncio.run(self._fill())

@@ -15,6 +15,7 @@ from pymongo import MongoClient
 
 from services.bench.door import ready
 from services.bench.http import Connection
+from services.bench.measure import RunFailed
 from services.bench.procfs import megabytes, tree
 from services.bench.servers import BenchServers
 from services.webhooks.deliveries import DELIVERIES, lane_id
@@ -30,12 +31,17 @@ from shared.runtime.clock import now
 from shared.runtime.protocols import Document
 from shared.settings import Settings
 
-_TENANT, _INSERTED, _PATIENCE_SECONDS = "default", 5_000, 60.0
+_TENANT, _INSERTED, _FIRST, _PATIENCE_SECONDS = "default", 5_000, 500, 60.0
 _AT = datetime(2026, 11, 1, tzinfo=UTC)
 
 
+#: Deliveries in the longest queue.
+QUEUED = 100_000
+
+
 class Case(NamedTuple):
-    """``endpoints`` of which ``dead`` never answer, each with so many deliveries ``queued``."""
+    """``endpoints`` of which ``dead`` never answer, each with so many deliveries ``queued`` when the longest queue
+    has ``QUEUED``."""
 
     title: str
     endpoints: int
@@ -47,18 +53,20 @@ CASES = (
     Case("one fast endpoint", 1, 0, 20_000),
     Case("50 endpoints", 50, 0, 1_000),
     Case("50 endpoints, one of them dead", 50, 1, 1_000),
-    Case("one fast endpoint with 100,000 queued", 1, 0, 100_000),
+    Case("one fast endpoint, a long queue", 1, 0, QUEUED),
 )
 
 
 def measure_webhooks(
-    servers: BenchServers, client: MongoClient[Document], seconds: float, say: Callable[[str], None]
+    servers: BenchServers, client: MongoClient[Document], longest: int, seconds: float, say: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """A row per case: deliveries a second to the living endpoints, and the memory of the sender meanwhile."""
+    """A row per case: deliveries a second to the living endpoints, and the memory of the sender meanwhile. The
+    longest queue has ``longest`` deliveries, and the others are in proportion. Raises RunFailed, ProcessFailed."""
     rows = []
     for number, case in enumerate(CASES):
         say(f"webhooks: {case.title}")
-        rows.append(_measured(servers, client, case, f"webhooks-{number}", seconds))
+        scaled = case._replace(queued=max(1, case.queued * longest // QUEUED))
+        rows.append(_measured(servers, client, scaled, f"webhooks-{longest}-{number}", seconds))
     return rows
 
 
@@ -89,10 +97,12 @@ def _measured(
         allowed = '["127.0.0.0/8"]'
         sending = ready(servers, "webhooks", "kafka-python", name, KITH_WEBHOOK_ALLOW=allowed)
         sender, _ = stop.enter_context(sending)
-        # The first second is that of the leases and connections.
-        first = _answered(port, 500)
-        began, before = time.monotonic(), first
         most = (case.endpoints - case.dead) * case.queued
+        # The first second is that of the leases and connections.
+        first = _answered(port, min(_FIRST, most // 4))
+        if first == most:
+            raise RunFailed("all webhooks were sent before the first sample: use larger --sizes")
+        began, before = time.monotonic(), first
         while time.monotonic() - began < seconds and before < most:
             time.sleep(0.1)
             before = _answered(port)
@@ -100,7 +110,8 @@ def _measured(
         assert sender.pid is not None
         memory = megabytes(tree([sender.pid]))
     client.drop_database(name)
-    return {"case": case.title, "deliveries": before, "per_second": round(rate), "memory_mb": round(memory)}
+    row = {"case": case.title, "queued": case.queued, "deliveries": before}
+    return {**row, "per_second": round(rate), "memory_mb": round(memory)}
 
 
 def _answered(port: int, least: int = 0) -> int:

@@ -9,6 +9,7 @@ import typer
 
 from services.cli.audit_list import list_command
 from services.cli.options import Json
+from shared.observability.terminal import printable
 from shared.service.launch import read_settings
 
 audit_app = typer.Typer(help="The record of who saw personal data and who did what.", no_args_is_help=True)
@@ -49,7 +50,7 @@ def verify_command(
     else:
         _show(found.entries, found.witnessed)
         for flaw in found.flaws:
-            typer.echo(f"{flaw.kind}: {flaw.tenant}, entry {flaw.sequence}: {flaw.detail}")
+            typer.echo(f"{flaw.kind}: {printable(flaw.tenant)}, entry {flaw.sequence}: {flaw.detail}")
         kinds = Counter(flaw.kind for flaw in found.flaws)
         said = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         typer.echo(f"The audit is not intact: {said}." if said else "The audit is intact.")

@@ -11,6 +11,7 @@ import typer
 
 from services.cli.options import Json, PrivacyUrl
 from shared.contracts.errors import ConfigurationError
+from shared.local.private import write_into
 from shared.observability.terminal import printable, printable_lines
 from shared.service.launch import read_settings
 
@@ -81,7 +82,14 @@ def erase_command(
         _report(json_line, state, text)
         raise typer.Exit(1)
     if receipt is not None:
-        receipt.write_text(f"{state['receipt']}\n")
+        try:
+            write_into(receipt, f"{state['receipt']}\n")
+        except OSError as error:
+            # The erasure is done, and its receipt can be had again.
+            raise ConfigurationError(
+                f"{receipt} cannot be written: {error.strerror}. The erasure is done; run the command again with "
+                "another file for the receipt"
+            ) from None
         _report(json_line, state, f"Done. The receipt is in {receipt}; `kith receipt verify {receipt}` checks it.")
     else:
         _report(json_line, state, f"Done. The receipt:\n{state['receipt']}")

@@ -1,5 +1,6 @@
 """`kith export`: datasets and measures as files, as of one moment, from MongoDB."""
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -255,8 +256,9 @@ class _Target:
             # An incomplete file is removed in every case.
             stack.callback(partial.unlink, missing_ok=True)
             partial.unlink(missing_ok=True)
-            partial.touch(mode=0o600 if export.personal else 0o666)
-            with partial.open("wb") as file:
+            # Whoever takes the name meanwhile, a link included, is in the way.
+            mode, new = 0o600 if export.personal else 0o666, os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            with os.fdopen(os.open(partial, new, mode), "wb") as file:
                 for chunk in chunks:
                     file.write(chunk)
             partial.replace(path)

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from services.importer.row import BadRow, Row
 from shared.contracts.errors import ConfigurationError, InvalidEvent
+from shared.local.private import private_file
 
 _STREAM = re.compile(r"/dev/(?:fd/(\d+)|std(out|err))|/proc/self/fd/(\d+)")
 
@@ -62,9 +63,10 @@ class Rejects:
         try:
             if (stream := _stream(self._path)) is not None:
                 return os.fdopen(os.dup(stream), "ab")
-            if self._added or self._is_special():
-                self._path.touch(mode=0o600)
+            if self._is_special():
                 return self._path.open("ab")
+            if self._added:
+                return os.fdopen(private_file(self._path, os.O_WRONLY | os.O_APPEND), "ab")
             handle, name = mkstemp(".part", f".{self._path.name[:40]}.", self._path.parent)
             self._draft = Path(name)
             with suppress(OSError):

@@ -6,6 +6,7 @@ from urllib.parse import unquote_to_bytes
 
 from services.ingest.modes import ATTRIBUTE_PREFIX, Header
 from shared.contracts.errors import InvalidEvent
+from shared.contracts.fault_path import safe_path
 from shared.contracts.wire import from_attributes
 
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
@@ -48,4 +49,4 @@ def _text(name: str, value: bytes) -> str:
     try:
         return unquote_to_bytes(value).decode()
     except UnicodeDecodeError:
-        raise InvalidEvent("invalid", "is not percent-encoded UTF-8", name) from None
+        raise InvalidEvent("invalid", "is not percent-encoded UTF-8", safe_path([name])) from None

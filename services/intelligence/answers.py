@@ -134,10 +134,11 @@ class Affinity(BaseModel):
     rank: Annotated[int | None, DerivedFrom(*STRENGTH)] = Field(
         description="Among the providers that the consumer does not know; for a known one, among the known."
     )
-    candidates: Count
-    lack: Annotated[Why | None, DerivedFrom()] = Field(None, description="Why there is no score.")
-    reason: Label | None = None
-    because: list[Reason] | None = None
+    # What weighs nothing leads nowhere, and the strongest relationships are listed first.
+    candidates: Annotated[int, DerivedFrom(*STRENGTH)]
+    lack: Annotated[Why | None, DerivedFrom(*STRENGTH)] = Field(None, description="Why there is no score.")
+    reason: Annotated[str | None, DerivedFrom(*STRENGTH)] = None
+    because: Annotated[list[Reason] | None, DerivedFrom(*STRENGTH)] = None
     sampled: Annotated[bool, DerivedFrom()]
     as_of: AsOf
     masked: list[Label] | None = Field(None, description=MASKED)

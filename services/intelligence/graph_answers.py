@@ -108,8 +108,13 @@ class Community(BaseModel):
         description="Relationships within it. `few` where it would tell a number of consumers below five."
     )
     outside: Few = Field(description="Relationships that leave it; below five `few` where `inside` is.")
-    categories: list[Share] = Field(description="The most frequent categories of its providers.")
-    places: list[Share] = Field(description="The most frequent towns of its providers.")
+    # How many there are, and of how many providers each is, tells of names that are masked, too.
+    categories: Annotated[list[Share], DerivedFrom("categories")] = Field(
+        description="The most frequent categories of its providers."
+    )
+    places: Annotated[list[Share], DerivedFrom("location")] = Field(
+        description="The most frequent towns of its providers."
+    )
     strongest: list[Member] = Field(description="The providers with the most relationships within it.")
 
 

@@ -114,12 +114,16 @@ class Questions:
                 "score": None if found.answer is None else found.answer.score,
                 "rank": found.rank,
                 "candidates": found.candidates,
+                # There in any case: where values are masked, their absence would tell.
+                "lack": None,
+                "reason": None,
                 **presenter.lack(found.lack, _withheld(caller, tenant, consumer_id)),
                 "sampled": found.sampled,
                 "as_of": as_of(state.seen, question, "walk"),
             }
-        if found.answer is not None and query.explain:
-            document["because"] = [presenter.walk(found.answer, consumer_id)]
+        if query.explain:
+            led = found.answer
+            document["because"] = None if led is None else [presenter.walk(led, consumer_id)]
         return document
 
     def _model(self, tenant: str, side: Side, query: RecommendQuery) -> Document | None:
@@ -142,7 +146,7 @@ class Questions:
         question = self.defaults.question(query, limit=query.limit, reasons=REASONS if query.explain else 0)
         with self.reading(caller.tenant) as state:
             tenant = state.known(caller.tenant)
-            recommender = self._advisers.recommender(caller.tenant, tenant, model)
+            recommender = self._advisers.recommender(tenant, model)
             if recommender is None:
                 return None
             question = _limited(tenant, question, query.category, closed=False)
@@ -249,7 +253,7 @@ def _limited(tenant: Tenant, question: Question, category: str | None, *, closed
 def _withheld(caller: Caller, tenant: Tenant, consumer_id: str) -> bool:
     """Whether somebody is not in the graph for want of consent, for those who may see consents."""
     may_know = caller.may(CONSUMERS_READ) and reveals(caller.masks, ("consent",)) is None
-    return may_know and consumer_id in tenant.withheld
+    return may_know and tenant.withheld.degree("consumer", consumer_id) > 0
 
 
 def _presenter(caller: Caller, tenant: Tenant, question: Question) -> Presenter:

@@ -7,6 +7,7 @@ from typing import Any
 from shared.contracts.codec import MAX_EVENT_BYTES, decode_fields, encode
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerUpserted
+from shared.contracts.fault_path import safe_path
 from shared.runtime.protocols import Document
 from shared.vault.fields import first_token_path
 
@@ -29,7 +30,7 @@ def correction(
     ``patch`` names only one, the other is taken from ``stored``. Raises InvalidEvent.
     """
     if unknown := [name for name in patch if name not in PARTS]:
-        raise InvalidEvent("invalid", f"is not one of {', '.join(PARTS)}", unknown[0][:100])
+        raise InvalidEvent("invalid", f"is not one of {', '.join(PARTS)}", safe_path(unknown[:1]))
     if not patch:
         raise InvalidEvent("invalid", f"is empty: it needs one of {', '.join(PARTS)}")
     data: Document = {"consumer_id": consumer_id}

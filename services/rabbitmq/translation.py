@@ -23,6 +23,7 @@ from services.ingest.modes import BATCHED, PLAIN, STRUCTURED, Header, mode_of
 from services.rabbitmq.protocols import Delivery, Properties
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import MAX_ID
+from shared.contracts.fault_path import safe_path
 from shared.contracts.limits import MAX_BODY_BYTES
 from shared.contracts.wire import BOM, normal
 
@@ -67,7 +68,7 @@ def _requests(body: bytes, properties: Properties, source: str) -> Iterator[Requ
     if media == BATCHED or (is_array(body) and media in ("", PLAIN) and not stated):
         if stated:
             raise InvalidEvent("invalid", "a batch takes no attributes in headers: each of its events has its own")
-        items = split(body)[0]
+        items = split(body)
         for index, item in enumerate(items):
             of_item = properties if len(items) == 1 else _of_item(properties, index)
             yield Request(item if media == BATCHED else _completed(item, of_item, source))
@@ -192,8 +193,8 @@ def _text(name: str, value: object) -> str:
             try:
                 return bytes(value).decode()
             except UnicodeDecodeError:
-                raise InvalidEvent("invalid", "is not UTF-8", _shown(name)) from None
-    raise InvalidEvent("invalid", "is neither text, a whole number, a truth value nor a time", _shown(name))
+                raise InvalidEvent("invalid", "is not UTF-8", safe_path([name])) from None
+    raise InvalidEvent("invalid", "is neither text, a whole number, a truth value nor a time", safe_path([name]))
 
 
 def _text_or_none(name: str, value: object) -> str | None:
@@ -201,10 +202,6 @@ def _text_or_none(name: str, value: object) -> str | None:
         return _text(name, value)
     except InvalidEvent:
         return None
-
-
-def _shown(name: str) -> str | None:
-    return name if re.fullmatch(r"[a-z0-9]{1,40}", name) else None
 
 
 def _header(attribute: tuple[str, str]) -> Header:

@@ -9,7 +9,7 @@ from fastapi import Body, FastAPI, Response
 from services.webhooks.applications import application_of
 from services.webhooks.delivery.addresses import Network
 from services.webhooks.delivery.urls import check_url
-from services.webhooks.fanout.subscription import SCOPES
+from services.webhooks.fanout.subscription import CONDITIONS, SCOPES
 from services.webhooks.management import models
 from services.webhooks.management.delivery_routes import add_delivery_routes
 from services.webhooks.management.endpoints import Endpoints, Made, TooMany
@@ -41,12 +41,6 @@ Each change is enqueued exactly once and sent in order per consumer (or provider
 A repeated delivery has the same `webhook-id`, `kith-origin` and `kith-number`.
 """
 #: What a condition of an endpoint compares.
-_CONDITIONS = {
-    "kinds": ("kind",),
-    "providers": ("provider_id",),
-    "categories": ("categories", "provider_id"),
-    "purpose": ("consent",),
-}
 CHANGED = problems({409: "The endpoint was changed at the same moment."})
 
 
@@ -223,7 +217,7 @@ def _permit(stated: models.EndpointChange, caller: Caller, types: Sequence[str])
     if caller.purpose is not None and stated.purpose not in (None, caller.purpose):
         detail = f"purpose: this credential is bound to the purpose {caller.purpose}"
         raise Denied(403, detail, kind=PURPOSE_BOUND)
-    for name, fields in _CONDITIONS.items():
+    for name, fields in CONDITIONS.items():
         if name == "purpose" and caller.purpose is not None:
             continue  # not the caller's choice, so that it tells them nothing
         if getattr(stated, name, None) and (field := reveals(caller.masks, fields)) is not None:
@@ -250,7 +244,7 @@ def _permit_waiting(endpoint: Document, caller: Caller, waiting_types: Callable[
         )
         raise Denied(403, detail, kind=HIDDEN_FIELD)
     hidden = sorted({*caller.masks} - {*endpoint["masks"]})
-    for name, fields in _CONDITIONS.items():
+    for name, fields in CONDITIONS.items():
         if endpoint.get(name) and (field := reveals(hidden, fields)) is not None:
             detail = f"{field} is hidden from this credential, and {name} of the endpoint would reveal it"
             raise Denied(403, detail, kind=HIDDEN_FIELD)

@@ -52,6 +52,8 @@ _ENDPOINT = object_schema(
         "notice": _BOOL,
         "failing_since": DATE,
         "failures": WHOLE,
+        # Times of failures since then, one an hour.
+        "failed": {"bsonType": "array", "items": DATE},
         "succeeded": DATE,
     },
 )

@@ -1,10 +1,11 @@
 """Builds the HTTP app of a service."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.responses import JSONResponse
+import orjson
+from fastapi import FastAPI, Request, Response
 
 from shared.access.guard import Access
 from shared.access.head import HeadAsGet
@@ -14,6 +15,7 @@ from shared.http.paths import EncodedSlashes
 from shared.http.reference import add_reference
 from shared.http.scopes import public
 from shared.http.server import add_problem_handlers
+from shared.http.static_files import File, answer, file
 
 
 def guarded_app(
@@ -48,9 +50,14 @@ def guarded_app(
     add_health(app, ready)
     add_reference(app)
 
+    # Made once: anybody may ask for it, again and again.
+    @cache
+    def document() -> File:
+        return file("openapi.json", orjson.dumps(app.openapi()))
+
     @app.get("/openapi.json", include_in_schema=False)
     @public
-    async def openapi() -> JSONResponse:
-        return JSONResponse(app.openapi())
+    async def openapi(request: Request) -> Response:
+        return answer(document(), request, {})
 
     return app

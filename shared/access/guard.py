@@ -4,11 +4,12 @@ Every route is guarded (``routes.py``), by its declaration or as an administrati
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from contextlib import ExitStack
 from typing import Annotated, Any, Protocol
 
 from fastapi import Depends, Header, Request
+from starlette.datastructures import Headers
 
 from shared.access.audit import Act, Audit
 from shared.access.cursor_key import OwnKey
@@ -23,11 +24,12 @@ from shared.http.caller import SCOPES, Caller, Denied, forbidden, unauthorized
 from shared.http.cursors import CursorKey, Cursors
 from shared.http.limits import Limits
 from shared.http.problems.client import WRONG_TENANT
-from shared.http.refusals import OF_ADDRESS, Refusals
+from shared.http.refusals import OF_ADDRESS, OF_STRANGER, Refusals
 from shared.http.scopes import Need
 
 TENANT_HEADER = "Kith-Tenant"
 _OPEN = frozenset(SCOPES)
+Scope = MutableMapping[str, Any]
 #: Parameters that choose a part of a list.
 _PAGING = ("cursor", "limit")
 
@@ -58,8 +60,9 @@ class Access:
     ) -> None:
         self.limits = limits or Limits.usual()
         self.refusals = Refusals()
-        #: Of addresses without a valid credential.
+        #: Of addresses: what is 401, and what needs no credential.
         self.denials = Refusals(a_second=OF_ADDRESS[0], at_once=OF_ADDRESS[1])
+        self.strangers = Refusals(a_second=OF_STRANGER[0], at_once=OF_STRANGER[1])
         self._proxies = Proxies(self.limits.proxies)
         #: Of the cursors of lists. Without ``cursor_key`` they are of this process alone.
         self.cursor_key = cursor_key or OwnKey()
@@ -77,15 +80,17 @@ class Access:
     async def admit(self, request: Request, *scopes: str) -> Caller:
         """The admitted caller, who has all of ``scopes``. Raises Denied (401, 403, 429) and Unavailable."""
         stated = request.headers.getlist(TENANT_HEADER)
+        request.scope["kith.known"] = self._open
         if self._open:
             # A header that is not a tenant's name is rejected where the route reads it.
             return Caller(stated[0] if stated else "default", _OPEN, name="anyone", key="open", bound=False)
         caller = await self._caller(request.headers.getlist("Authorization"))
+        request.scope["kith.known"] = True
         if self._quotas is not None:
             try:
                 request.scope["kith.quota"] = self._quotas.take(caller)
             except Denied:
-                await self.refusals.wait(owner_of(caller))
+                await self.refused(request, caller)
                 raise
         if any(tenant != caller.tenant for tenant in stated):
             detail = f"the header {TENANT_HEADER} is not the tenant of the credential"
@@ -95,23 +100,34 @@ class Access:
                 raise forbidden(scope)
         return caller
 
-    async def denied(self, request: Request) -> None:
-        """Return when a request whose credential is not valid may be told so."""
-        host = request.client.host if request.client else ""
-        address = self._proxies.client_of(host, request.headers.getlist("X-Forwarded-For"))
-        await self.denials.wait(of_address(address))
+    async def refused(self, request: Request, caller: Caller) -> None:
+        """Return when a caller who has more than its share may be told so."""
+        await self.refusals.wait(owner_of(caller), _gone(request.scope))
 
-    async def still_admits(self, request: Request) -> bool:
-        """Whether the credential of an admitted request is still valid. While that cannot be found out, it is."""
+    async def answered(self, scope: Scope, status: int) -> None:
+        """Return when an answer with this status may begin. Who shows a valid credential does not wait."""
+        if not scope.get("kith.known", False):
+            turns = self.denials if status == 401 else self.strangers
+            await turns.wait(self.address_of(scope), _gone(scope))
+
+    def address_of(self, scope: Scope) -> Owner:
+        """The owner of a request without a credential: its client's address, also behind a proxy."""
+        host = scope["client"][0] if scope.get("client") else ""
+        return of_address(self._proxies.client_of(host, Headers(scope=scope).getlist("X-Forwarded-For")))
+
+    async def still_admits(self, request: Request, caller: Caller) -> bool:
+        """Whether the credential of an admitted request is still valid and may do all that it might as ``caller``,
+        whose masks its answer has. While that cannot be found out, it is so."""
         if self._open:
             return True
         try:
-            await self._caller(request.headers.getlist("Authorization"))
+            now = await self._caller(request.headers.getlist("Authorization"))
         except Denied:
             return False
         except Unavailable:
-            pass
-        return True
+            return True
+        kept = (now.tenant, now.purpose) == (caller.tenant, caller.purpose)
+        return kept and now.scopes >= caller.scopes and {*now.masks} <= {*caller.masks}
 
     def reading(self, caller: Caller, subject: dict[str, str], fields: list[str]) -> None:
         """Record in the audit that personal ``fields`` are about to be shown. ``subject`` is what was requested,
@@ -173,6 +189,11 @@ class Access:
         elif self._tokens is not None:
             return await self._tokens.caller(text)
         raise unauthorized("credentials of this kind are not accepted here")
+
+
+def _gone(scope: Scope) -> "asyncio.Future[None] | None":
+    """Done when the client has left; None where that is not known."""
+    return getattr(scope.get("kith.connection"), "gone", None)
 
 
 def owner_of(caller: Caller) -> Owner:

@@ -133,7 +133,7 @@ class Tokens:
 
     def _checked(self, token: str, keys: KeySet) -> Json:
         trust = self._trust
-        found = jwt.decode(token, keys, algorithms=list(trust.algorithms))
+        found = jwt.decode(token, keys, algorithms=list(trust.algorithms), decoder_cls=_Claims)
         registry = jwt.JWTClaimsRegistry(
             now=lambda: int(self._now()),
             leeway=LEEWAY_SECONDS,
@@ -200,16 +200,49 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         """None: a redirect is an error, because it could lead to an address without TLS."""
 
 
+class _Claims(json.JSONDecoder):
+    """Reads claims, once their signature is verified. Raises Denied (401) for one that is stated twice: its issuer
+    may have meant the other one."""
+
+    def __init__(self) -> None:
+        super().__init__(object_pairs_hook=self._members)
+
+    def _members(self, pairs: list[tuple[str, Any]]) -> Json:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise unauthorized("the token is not accepted: it states a claim twice")
+        return found
+
+
 def _claim(claims: Mapping[str, Any], path: str, absent: object = None) -> Any:
-    """A claim by its name, or by a path such as ``kith.tenant`` if it is nested."""
-    if path in claims:
-        return claims[path]
+    """A claim by its name, or by a path such as ``kith.tenant`` if it is nested. Raises Denied (403) for one that
+    is in both places, and where something else is in the place of an object on the way."""
     value: Any = claims
     for part in path.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            return absent
+        if not isinstance(value, Mapping):
+            raise Denied(403, f"the token's claim {path} cannot be read: what should hold {part} is no object")
+        if part not in value:
+            value = absent
+            break
         value = value[part]
+    if path in claims and "." in path:
+        if value is not absent:
+            raise Denied(403, f"the token's claim {path} is there twice: under this name, and nested")
+        return claims[path]
     return value
+
+
+def _narrowing(claims: Mapping[str, Any], path: str) -> Any:
+    """A claim without which the caller sees more; ABSENT without it. Raises Denied (403) for a name in other
+    letters, too: it was meant to narrow."""
+    value: Any = claims
+    for part in (path,) if path in claims else path.split("."):
+        if not isinstance(value, Mapping):
+            break
+        if near := [name for name in value if name != part and name.casefold() == part.casefold()]:
+            raise Denied(403, f"the token's claim {near[0]} is not {part}: its letters differ")
+        value = value.get(part)
+    return _claim(claims, path, ABSENT)
 
 
 def key_set(published: Json) -> KeySet | None:
@@ -236,7 +269,7 @@ def key_set(published: Json) -> KeySet | None:
 def _masks(claims: Json, path: str) -> tuple[str, ...]:
     """The fields that stay hidden. Raises Denied (403) for anything but a list of existing fields: a misspelt mask
     would hide nothing."""
-    value = _claim(claims, path, ABSENT)
+    value = _narrowing(claims, path)
     if value is ABSENT:
         return ()
     if isinstance(value, str):
@@ -251,7 +284,7 @@ def _masks(claims: Json, path: str) -> tuple[str, ...]:
 def _purpose(claims: Json, path: str) -> str | None:
     """The purpose that the caller is bound to; None without the claim. Raises Denied (403) for anything but the
     name of a purpose: who cannot be bound as the issuer wants it must not see everybody."""
-    value = _claim(claims, path, ABSENT)
+    value = _narrowing(claims, path)
     if value is ABSENT:
         return None
     try:

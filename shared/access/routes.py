@@ -16,7 +16,7 @@ from shared.access.masks import hidden_order, masked, with_masks
 from shared.access.openapi import document_access
 from shared.access.pools import pools_of
 from shared.access.query import Parameters
-from shared.contracts.limits import Owner, of_address
+from shared.contracts.limits import Owner
 from shared.http.bodies import Room, json_of, refuse_ambiguous, with_limits
 from shared.http.caller import Caller, Denied
 from shared.http.contention import Contention
@@ -54,14 +54,8 @@ class GuardedRoute(APIRoute):
         async def guarded(request: Request) -> Response:
             access: Access = request.app.state.access
             if access.lets_anyone(need):
-                owner = of_address(request.client.host if request.client else "")
-                return await answered(_shared_out(request, owner, self.endpoint))
-            try:
-                caller = await access.admit(request, *need.scopes)
-            except Denied as refused:
-                if refused.status == 401:
-                    await access.denied(request)
-                raise
+                return await answered(_shared_out(request, access.address_of(request.scope), self.endpoint))
+            caller = await access.admit(request, *need.scopes)
             request.scope["kith.caller"] = caller
             if caller.purpose is not None:
                 bind(request, need.purpose, caller.purpose)
@@ -69,9 +63,11 @@ class GuardedRoute(APIRoute):
                 answer = await answered(_shared_out(request, owner_of(caller), self.endpoint), caller)
             except (Denied, Refusal) as refused:
                 if _status(refused) == RATE_LIMITED.status:
-                    await access.refusals.wait(owner_of(caller))
+                    await access.refused(request, caller)
                 raise
-            return WhileValid(answer, lambda: access.still_admits(request)) if is_streamed(answer) else answer
+            if not is_streamed(answer):
+                return answer
+            return WhileValid(answer, lambda: access.still_admits(request, caller))
 
         async def answered(request: Request, caller: Caller | None = None) -> Response:
             given: list[tuple[str, Any]] = request.query_params.multi_items()
@@ -107,7 +103,7 @@ def secure(app: FastAPI, access: Access) -> None:
     app.state.pools = pools_of(limits, app.state.processor)
     app.state.bodies = Share("MiB of request bodies in memory", limits.bodies, unit=2**20)
     app.router.route_class = GuardedRoute
-    app.add_middleware(_Headers)
+    app.add_middleware(_Answers)
     document_access(app)
 
     @app.exception_handler(Denied)
@@ -165,8 +161,8 @@ def _hidden(
     return Response(orjson.dumps(shown), answer.status_code, media_type="application/json")
 
 
-class _Headers:
-    """ASGI middleware: adds headers, and gives back what the request has taken."""
+class _Answers:
+    """ASGI middleware: has answers wait for their turn, adds headers, gives back what the request has taken."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -175,9 +171,11 @@ class _Headers:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        access: Access = scope["app"].state.access
 
         async def with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
+                await access.answered(scope, message["status"])
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)

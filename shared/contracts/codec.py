@@ -20,10 +20,11 @@ from shared.contracts.events import (
     RelationRecorded,
     SubjectErased,
 )
+from shared.contracts.fault_path import HIDDEN, meant, safe_path
 from shared.contracts.names import lookalike
 from shared.contracts.rfc3339 import WANTED
 from shared.contracts.spelling import may_differ, with_ids_in_nfc
-from shared.contracts.strict_json import NOT_UTF_8, PLAIN_NAME, check, safe_path
+from shared.contracts.strict_json import NOT_UTF_8, check
 from shared.contracts.unambiguous import is_unambiguous
 from shared.contracts.wire import normal
 from shared.contracts.wording import in_words
@@ -180,13 +181,11 @@ def explain(error: ValidationError) -> InvalidEvent:
         return InvalidEvent("invalid", "is required", "type")
     if first["type"] == "union_tag_invalid":
         return InvalidEvent("unknown_type", f"is none of {', '.join(EVENT_TYPES)}", "type")
-    location = [str(part) for part in first["loc"]]
+    location = list(first["loc"])
     if location and location[0] in EVENT_TYPES:
         del location[0]
-    if location and location[-1] == "[key]":
-        del location[-2]  # the key may be anything, including personal data
-    elif first["type"] == "extra_forbidden" and not PLAIN_NAME.fullmatch(location[-1]):
-        location[-1] = "[key]"  # so may this one, unless it looks like the name of a field
+    if first["type"] != "extra_forbidden" and location[-1:] == [HIDDEN]:
+        del location[-2]  # by which pydantic means that it is the key that is at fault
     if location[:2] == ["data", "traits"] and len(location) > 3:
         # Pydantic reports an error for each type that a trait's value may have. A text has one of these.
         of_text = [
@@ -199,14 +198,14 @@ def explain(error: ValidationError) -> InvalidEvent:
             return InvalidEvent(
                 "invalid",
                 "must be a string, a number, true, false, null or a list of these (at most 100)",
-                ".".join(location[:3]),
+                safe_path(location[:3]),
             )
         errors, first, location = of_text[:1], of_text[0], location[:3]
-    detail = {"missing": "is required", "extra_forbidden": "is not a field of this event type"}.get(
-        first["type"], in_words(first)
-    )
+    detail = "is required" if first["type"] == "missing" else in_words(first)
+    if first["type"] == "extra_forbidden":
+        detail = f"is not a field of this event type{meant(str(location[-1]))}"
     if first["type"] == "datetime_from_date_parsing":
         detail = WANTED  # of the pattern it is, but there is no such day, hour or second
     if len(errors) > 1:
         detail += f" (and {len(errors) - 1} more)"
-    return InvalidEvent("invalid", detail, ".".join(location) or None)
+    return InvalidEvent("invalid", detail, safe_path(location))

@@ -356,7 +356,12 @@ def subject_id(event: Event | SubjectErased) -> str:
 
 def event_key(event: Event | SubjectErased) -> bytes:
     """The Kafka key: all events of one consumer (or provider) of a tenant are in one partition."""
-    return f"{event.tenant}:{subject_id(event)}".encode()
+    return key_of(event.tenant, subject_id(event))
+
+
+def key_of(tenant: str, id: str) -> bytes:
+    """The Kafka key of the events of a consumer or a provider."""
+    return f"{tenant}:{id}".encode()
 
 
 def document_id(tenant: str, *parts: str) -> str:

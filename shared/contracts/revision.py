@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from shared.contracts.events import ConsumerUpserted, Event, ProviderUpserted
 
 #: 2: ``sequence``, and null in a group of a profile, which removes a field. 3: sums count facts by currency.
-REVISION = 3
+#: 4: webhook endpoints remember when they failed.
+REVISION = 4
 #: Workers from before there were revisions report none.
 FIRST = 1
 

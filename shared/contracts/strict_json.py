@@ -8,16 +8,17 @@ all of them already.
 
 import json
 import re
+from collections.abc import Callable, Collection
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 from shared.contracts.errors import InvalidEvent
+from shared.contracts.fault_path import EVENT_NAMES, safe_path
 
 _INT64 = 2**63
 _INT64_DIGITS = 19
 #: A decimal number with this many significant digits survives the conversion to a binary double and back.
 _SURE_DIGITS = 15
-PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _TWICE = "is there twice in one object; which of the two counts is not defined"
@@ -43,11 +44,13 @@ class _Twice(NamedTuple):
     name: str
 
 
-def check(raw: bytes, within: str | None = None) -> None:
+def check(
+    raw: bytes, within: str | None = None, declared: Callable[[], Collection[str]] = lambda: EVENT_NAMES
+) -> None:
     """Raise InvalidEvent, with the path of the member at fault, when ``raw`` contains any of these. The reason is
     ``duplicate_member``, ``inexact_number``, ``lone_surrogate`` or, for NaN and invalid JSON, ``not_json``.
-    ``within`` is the path of ``raw`` itself."""
-    base = [] if within is None else [within]
+    ``within`` is the path of ``raw`` itself, and ``declared`` the names that the path may show."""
+    base: list[str | int] = [] if within is None else [within]
     faults: list[_Fault | _Twice] = []
 
     def noted(fault: Any) -> Any:
@@ -80,7 +83,7 @@ def check(raw: bytes, within: str | None = None) -> None:
     try:
         value = decoder.decode(raw.decode())
         if faults or b"\\u" in raw:
-            _raise_at(value, base)
+            _raise_at(value, base, declared)
     except RecursionError:
         raise InvalidEvent("not_json", "is nested too deeply", within) from None
     except UnicodeDecodeError:
@@ -105,25 +108,18 @@ def inexact(text: str) -> str | None:
     return None if stated in (Decimal(repr(value)), Decimal(value)) else _INEXACT
 
 
-def _raise_at(value: Any, path: list[str]) -> None:
+def _raise_at(value: Any, path: list[str | int], declared: Callable[[], Collection[str]]) -> None:
     match value:
         case _Twice(name):
-            raise InvalidEvent("duplicate_member", _TWICE, safe_path([*path, name]))
+            raise InvalidEvent("duplicate_member", _TWICE, safe_path([*path, name], declared()))
         case _Fault(reason, detail):
-            raise InvalidEvent(reason, detail, safe_path(path))
+            raise InvalidEvent(reason, detail, safe_path(path, declared()))
         case dict():
             for name, part in value.items():
-                _raise_at(name, [*path, name])
-                _raise_at(part, [*path, name])
+                _raise_at(name, [*path, name], declared)
+                _raise_at(part, [*path, name], declared)
         case list():
             for index, part in enumerate(value):
-                _raise_at(part, [*path, str(index)])
+                _raise_at(part, [*path, index], declared)
         case str() if _SURROGATE.search(value):
-            raise InvalidEvent("lone_surrogate", _HALF, safe_path(path))
-
-
-def safe_path(path: list[str]) -> str | None:
-    """The path, without names that may be anything, including personal data."""
-    return (
-        ".".join(p if p.isascii() and (PLAIN_NAME.fullmatch(p) or p.isdigit()) else "[key]" for p in path) or None
-    )
+            raise InvalidEvent("lone_surrogate", _HALF, safe_path(path, declared()))

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from shared.contracts.errors import InvalidEvent
+from shared.contracts.fault_path import safe_path
 from shared.contracts.strict_json import check
 
 #: The byte order mark that Windows writes before UTF-8.
@@ -115,7 +116,7 @@ def from_attributes(
     for name, text in stated:
         _check_name(name)
         if name in fields:
-            raise InvalidEvent("invalid", "is stated by two headers", name)
+            raise InvalidEvent("invalid", "is stated by two headers", safe_path([name]))
         fields[name] = text
     # Headers are text; among the known attributes, this one is a number.
     version = str(fields.get("dataversion", ""))
@@ -141,12 +142,14 @@ def check_headers(stated: Iterable[tuple[str, str]], raw: bytes) -> None:
     for name, text in stated:
         _check_name(name)
         if name in seen:
-            raise InvalidEvent("invalid", "is stated by two headers", name)
+            raise InvalidEvent("invalid", "is stated by two headers", safe_path([name]))
         seen.add(name)
         if name not in members and name not in _DECISIVE:
             continue
         if name not in members or _as_text(bytes(members[name])) != text:
-            raise InvalidEvent("invalid", "is stated otherwise by a header; leave the header out", name)
+            raise InvalidEvent(
+                "invalid", "is stated otherwise by a header; leave the header out", safe_path([name])
+            )
 
 
 def _check_name(name: str) -> None:
@@ -212,7 +215,7 @@ def _text(name: str, value: bytes) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        field = name.removeprefix(KAFKA_PREFIX)
-        raise InvalidEvent(
-            "invalid", "is not UTF-8", field if _NAME.fullmatch(field) else "datacontenttype"
-        ) from None
+        field = (
+            safe_path([name.removeprefix(KAFKA_PREFIX)]) if name.startswith(KAFKA_PREFIX) else "datacontenttype"
+        )
+        raise InvalidEvent("invalid", "is not UTF-8", field) from None

@@ -8,6 +8,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from fastapi import HTTPException, Request
@@ -16,7 +17,7 @@ from shared.contracts.errors import InvalidEvent
 from shared.contracts.limits import MAX_BODY_BYTES, Owner
 from shared.contracts.strict_json import check
 from shared.http.problems.client import REQUEST_TIMEOUT, TOO_LARGE
-from shared.http.server import Refusal
+from shared.http.server import Refusal, declared_names
 from shared.http.shares import Share
 from shared.http.work import blocking
 
@@ -41,11 +42,12 @@ async def refuse_ambiguous(request: Request) -> None:
         raise HTTPException(415, "the body is compressed, which this path does not take; send it as it is")
     if not _JSON.fullmatch(request.headers.get("content-type", "")):
         raise HTTPException(422, "the body is JSON, and has to be sent as such: Content-Type: application/json")
+    declared = partial(declared_names, request.app)
     try:
         if len(raw) > _SMALL_BYTES:
-            await blocking(check, raw)
+            await blocking(check, raw, None, declared)
         else:
-            check(raw)
+            check(raw, None, declared)
     except InvalidEvent as error:
         detail = f"{error.field}: {error.detail}" if error.field else error.detail
         raise HTTPException(422, f"{_NO_JSON}: {detail}" if error.reason == "not_json" else detail) from None

@@ -6,6 +6,8 @@ renews: the head, the body, the rest of a body that nobody reads, and an answer 
 
 import asyncio
 import re
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any, NoReturn
 from urllib.parse import unquote_to_bytes
@@ -27,9 +29,15 @@ _LINGER_SECONDS = 2.0
 #: An answer makes progress when its client takes this many bytes within ``send_seconds``.
 _PROGRESS_BYTES = 16 * 1024
 #: Most chunks of one body. Each costs as much as some hundred bytes, even an empty one.
-MAX_CHUNKS = 20_000
+MAX_CHUNKS = 4_000
 #: Most bytes of a request's head: its first line and its headers.
 MAX_HEAD_BYTES = 32 * 1024
+#: Most lines of a head, and parameters of an address. Each costs as much as a hundred bytes, even an empty one.
+MAX_HEAD_LINES, MAX_PARAMETERS = 200, 1_000
+#: Empty lines before a request that are ignored.
+_EMPTY_LINES = 8
+#: Unsent bytes are discarded when the socket is closed.
+_NO_LINGER = struct.pack("ii", 1, 0)
 _PHRASES = {
     400: b"Bad Request",
     408: b"Request Timeout",
@@ -39,6 +47,12 @@ _PHRASES = {
 #: Where h11's messages begin to quote the request.
 _QUOTED = re.compile(r":?\s*(?:bytearray\()?b['\"].*", re.DOTALL)
 _TOO_LARGE = f"a request's head has at most {MAX_HEAD_BYTES} bytes; send fewer or shorter headers and parameters"
+_TOO_MANY = (
+    f"a request's head has at most {MAX_HEAD_LINES} lines and {MAX_PARAMETERS:,} parameters; send fewer headers "
+    "or parameters"
+)
+#: The end of a head: also of one whose lines end without a carriage return.
+_BLANK_LINE = re.compile(rb"\n\r?\n")
 _AUTHORITY = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
 
 
@@ -58,6 +72,8 @@ class LimitedProtocol(H11Protocol):
         self._all, self._limits = connections, limits
         self.conn: _Parser = _Parser(h11.SERVER)
         self.app = self._in_progress
+        #: Done when the connection has ended.
+        self.gone: asyncio.Future[None] = self.loop.create_future()
         #: Without an admitted request in progress.
         self.idle = True
         self._scope: object = None
@@ -74,6 +90,8 @@ class LimitedProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._all.closed(self)
+        if not self.gone.done():
+            self.gone.set_result(None)
         for timer in (self._late, self._stalled):
             if timer is not None:
                 timer.cancel()
@@ -113,6 +131,13 @@ class LimitedProtocol(H11Protocol):
     def drop(self) -> None:
         """Close the connection at once. The app sees that its client has left."""
         self.transport.abort()
+
+    def cut(self) -> None:
+        """Close it at once, without what the kernel still has to send: that is megabytes for a client that reads
+        slowly."""
+        if (connected := self.transport.get_extra_info("socket")) is not None:
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        self.drop()
 
     async def _in_progress(self, scope: Any, receive: Any, send: Any) -> None:
         scope["kith.connection"], self._scope = self, scope
@@ -190,14 +215,13 @@ class _Parser(h11.Connection):
     def __init__(self, role: Any) -> None:
         # The exact limit on a head is below: this one depends on the pieces in which its bytes arrive.
         super().__init__(role, max_incomplete_event_size=2 * MAX_HEAD_BYTES)
-        self._chunks = 0
+        self._chunks = self._empty_lines = 0
         #: Status and detail of the answer to a request that is not understood.
         self.fault: tuple[int, str] | None = None
 
     def next_event(self) -> Any:
-        # An empty line before a request is ignored (RFC 9112, section 2.2): some clients end a body with one.
-        while self.their_state is h11.IDLE and self.trailing_data[0].startswith(b"\r\n"):
-            self._receive_buffer.maybe_extract_at_most(2)
+        if self.their_state is h11.IDLE:
+            self._look_at_head()
         try:
             event = super().next_event()
         except h11.RemoteProtocolError as error:
@@ -205,7 +229,7 @@ class _Parser(h11.Connection):
                 self._refuse(431, _TOO_LARGE)
             self._refuse(400, f"the request is not HTTP/1.1 (RFC 9112): {_QUOTED.sub('', str(error))}")
         if isinstance(event, h11.Request):
-            self._chunks = 0
+            self._chunks = self._empty_lines = 0
             return self._checked(event)
         if isinstance(event, h11.Data) and event.chunk_start:
             self._chunks += 1
@@ -213,12 +237,28 @@ class _Parser(h11.Connection):
                 self._refuse(413, f"a body has at most {MAX_CHUNKS:,} chunks; send larger ones")
         return event
 
+    def _look_at_head(self) -> None:
+        """Refuse a head of too many lines before it is read: that takes a hundred times as long as its bytes."""
+        waiting = self.trailing_data[0]
+        # An empty line before a request is ignored (RFC 9112, section 2.2): some clients end a body with one.
+        start = 0
+        while waiting.startswith(b"\r\n", start) and self._empty_lines < _EMPTY_LINES:
+            start += 2
+            self._empty_lines += 1
+        if start:
+            self._receive_buffer.maybe_extract_at_most(start)
+        blank = _BLANK_LINE.search(waiting, start)
+        if waiting.count(b"\n", start, blank.start() if blank else len(waiting)) > MAX_HEAD_LINES:
+            self._refuse(431, _TOO_MANY)
+
     def _checked(self, request: h11.Request) -> h11.Request:
         if (
             len(request.target) + sum(len(name) + len(value) + 4 for name, value in request.headers)
             > MAX_HEAD_BYTES
         ):
             self._refuse(431, _TOO_LARGE)
+        if request.target.count(b"&") >= MAX_PARAMETERS:
+            self._refuse(431, _TOO_MANY)
         names = {name for name, _ in request.headers}
         if b"transfer-encoding" in names and (b"content-length" in names or request.http_version != b"1.1"):
             # Of two readers one could take the rest of the body for a request of somebody else's.

@@ -1,7 +1,8 @@
-"""Refusals that cost: who is told 429 or 401 again and again is told so later and later.
+"""Answers that wait for their turn: who is told 429 or 401 again and again is told so later and later, and so is
+who asks without a credential.
 
-A refusal takes the event loop a millisecond, and that of an unknown key a read of MongoDB, too. Without this, one
-credential or address that is refused hundreds of times a second would take all of it.
+Such an answer takes the event loop a millisecond, and that to an unknown key a read of MongoDB, too. Without this,
+one credential or address that is answered hundreds of times a second would take all of it.
 """
 
 import asyncio
@@ -16,11 +17,13 @@ from shared.contracts.limits import Owner
 A_SECOND, LONGEST_SECONDS, AT_ONCE = 20, 5.0, 2
 #: The same of an address whose credentials are refused. Many clients may share one, so it has more.
 OF_ADDRESS = (50, 50)
+#: What an address is answered without a credential: pages load dozens of files.
+OF_STRANGER = (200, 200)
 _MOST = 10_000
 
 
 class Refusals:
-    """The turns of refusals, by tenant or address. For one event loop at a time. Each has ``a_second``, and
+    """The turns of such answers, by tenant or address. For one event loop at a time. Each has ``a_second``, and
     ``at_once`` without waiting."""
 
     def __init__(
@@ -32,14 +35,19 @@ class Refusals:
     ) -> None:
         self._a_second, self._at_once = a_second, at_once
         self._clock, self._sleep = clock, sleep
-        #: When the next refusal may be answered.
+        #: When the next one may be answered.
         self._next: LRUCache[str, float] = LRUCache(_MOST)
 
-    async def wait(self, owner: Owner) -> None:
-        """Return when a refusal of ``owner`` may be answered."""
+    async def wait(self, owner: Owner, gone: "asyncio.Future[None] | None" = None) -> None:
+        """Return when ``owner`` may be answered, or when ``gone`` is done: nobody waits for the answer."""
         whose = owner.tenant or owner.key
         now = self._clock()
         earliest = max(self._next.get(whose, 0.0), now - self._at_once / self._a_second) + 1 / self._a_second
         self._next[whose] = min(earliest, now + LONGEST_SECONDS)
-        if earliest > now:
-            await self._sleep(min(earliest - now, LONGEST_SECONDS))
+        if earliest <= now:
+            return
+        seconds = min(earliest - now, LONGEST_SECONDS)
+        if gone is None:
+            await self._sleep(seconds)
+        else:
+            await asyncio.wait([gone], timeout=seconds)

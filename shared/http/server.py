@@ -12,9 +12,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from shared.contracts.errors import NoRoom, NotPrepared, TooSlow, Unavailable, WrongMasterKey
-from shared.contracts.strict_json import safe_path
+from shared.contracts.fault_path import HIDDEN, meant, safe_path
 from shared.contracts.wording import in_words
 from shared.http.parameters import BadParameter
 from shared.http.problems.client import NO_SUCH_PATH
@@ -138,22 +139,56 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if error.status_code == 404 and detail == HTTPStatus.NOT_FOUND.phrase:
         detail = "there is nothing at this path; /docs and /openapi.json describe the paths that there are"
         kind = NO_SUCH_PATH
-    elif error.status_code == 405:
+    headers = error.headers
+    if error.status_code == 405:
         detail = f"this path does not take the method {request.scope.get('kith.method', request.method)}"
-    return problem(error.status_code, detail, error.headers, kind=kind)
+        headers = {**(headers or {}), "Allow": ", ".join(_allowed(request))}
+    return problem(error.status_code, detail, headers, kind=kind)
 
 
-async def _bad_parameters(_: Request, error: Exception) -> Response:
+def _allowed(request: Request) -> list[str]:
+    """The methods that the path takes. The router's own list is that of one route, and without HEAD, which is
+    answered wherever there is GET."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(dict(request.scope))[0] is not Match.NONE:
+            found |= set(getattr(route, "methods", None) or ())
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
+
+
+def declared_names(app: FastAPI) -> frozenset[str]:
+    """The names of all members and parameters that the app's OpenAPI document declares."""
+    if not hasattr(app.state, "declared_names"):
+        found: set[str] = set()
+        _collect(app.openapi(), found)
+        app.state.declared_names = frozenset(found)
+    names: frozenset[str] = app.state.declared_names
+    return names
+
+
+def _collect(part: Any, found: set[str]) -> None:
+    if isinstance(part, dict):
+        if isinstance(properties := part.get("properties"), dict):
+            found.update(properties)
+        if "in" in part and isinstance(name := part.get("name"), str):
+            found.add(name)
+    for each in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        _collect(each, found)
+
+
+async def _bad_parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    errors = [
+    declared = declared_names(request.app)
+    errors: list[dict[str, str]] = []
+    for item in error.errors():
         # The first part of the location is where it was sent (query, path, header), the rest its name.
-        # Nothing is left of a body as a whole. The name of an unknown member may be anything.
-        {
-            "field": safe_path([str(part) for part in item["loc"][1:]]) or "body",
-            "detail": in_words(item),
-        }
-        for item in error.errors()
-    ]
+        # Nothing is left of a body as a whole.
+        path, unknown = item["loc"][1:], item["type"] == "extra_forbidden"
+        if not unknown and path[-1:] == (HIDDEN,):
+            path = path[:-1]  # by which pydantic means that it is the key that is at fault
+        # To look for what was meant takes time, which a body of many unknown names would take for each.
+        hint = meant(str(path[-1]), declared) if unknown and len(errors) < 5 else ""
+        errors.append({"field": safe_path(path, declared) or "body", "detail": in_words(item) + hint})
     detail = "; ".join(f"{item['field']}: {item['detail']}" for item in errors)
     return problem(422, detail, errors=errors)
 

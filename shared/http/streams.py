@@ -37,7 +37,7 @@ class WhileValid(Response):
             revoked = True
             if not events and (connection := scope.get("kith.connection")) is not None:
                 # At once: an answer's thread may take long to end.
-                connection.drop()
+                connection.cut()
             group.cancel()
 
         async def noted(message: Message) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shared.contracts.errors import ConfigurationError
+from shared.local.private import check_way, new_folder
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,8 @@ def cache_folder() -> Path:
     above = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     # Absolute: what is run from it may run in another folder.
     path = (Path(folder) if folder else Path(above) / "kith").absolute()
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    check_way(path)
+    new_folder(path)
     status = path.stat()
     if status.st_uid not in (os.geteuid(), 0):
         raise ConfigurationError(

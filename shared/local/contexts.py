@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from shared.contracts.errors import ConfigurationError
 from shared.local.locks import Lock, is_held
-from shared.local.private import private_folder, write_private
+from shared.local.private import new_folder, private_folder, write_private
 
 _ENDING = ".json"
 EXAMPLE = '{"settings": {"kafka": "host:9092", "mongo": "mongodb://…"}}'
@@ -69,7 +69,7 @@ class Held:
             path = path_of(name)
             if not is_path(name):
                 private_folder(path.parent)
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            new_folder(path.parent)
             lock = Lock(_lock_of(path))
             if lock.acquire():
                 if is_path(name) and path.exists() and read(path).pid is None:

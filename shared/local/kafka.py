@@ -13,7 +13,7 @@ from kafka.errors import KafkaError
 
 from shared.local.java import environment, find_java, kafka_class_path
 from shared.local.kafka_security import PLAIN, SCRAM, Login, client, with_acls, with_one_user
-from shared.local.private import UMASK, private_file, private_folder, write_private
+from shared.local.private import UMASK, new_folder, private_file, private_folder, write_private
 from shared.local.processes import Process
 
 START_SECONDS = 120.0
@@ -159,7 +159,7 @@ class KafkaServer:
 
     def _format(self, command: list[str]) -> None:
         cluster = self._cluster or new_cluster()
-        self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new_folder(self.log.parent)
         first = []
         if self.login is not None and self.mechanism == SCRAM:
             first = ["--add-scram", "{}=[name={},password={}]".format(SCRAM, *self.login)]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from shared.contracts.errors import ConfigurationError
-from shared.local.private import UMASK, private_file
+from shared.local.private import UMASK, new_folder, private_file
 
 SHIM = Path(__file__).with_name("shim.py")
 
@@ -131,7 +131,7 @@ class Process:
         )
 
     def _spawn(self) -> None:
-        self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new_folder(self.log.parent)
         with os.fdopen(private_file(self.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
             self._log_start = log.seek(0, os.SEEK_END)
             self._child = subprocess.Popen(

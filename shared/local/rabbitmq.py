@@ -95,6 +95,8 @@ class RabbitServer:
             ),
         )
         write_private(self.data / "enabled_plugins", "[].\n")
+        # Erlang's own are made of a clock. Whoever knows it runs what they like in the server.
+        write_private(self.data / ".erlang.cookie", secrets.token_urlsafe())
         self.process.argv = [str(program)]
         self.process.env = environment
         self.process.start()
@@ -130,6 +132,8 @@ class RabbitServer:
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.data / "enabled_plugins"),
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
             "RABBITMQ_DIST_PORT": str(self._dist),
+            # Of itself it would listen for other nodes on every address.
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
             "ERL_EPMD_PORT": str(self._epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             # Its script then becomes the server instead of a parent of it, so that signals reach the server.

@@ -2,8 +2,9 @@
 
 A spreadsheet treats a cell as a formula if it begins with ``=``, ``+``, ``-`` or ``@``, also in their full-width
 forms and after blanks. It may split a file differently than it was written: with another delimiter (``;``, ``|``,
-a tab) or at a line break, a cell can begin in the middle of a text. A quotation mark there is dropped by its
-reader, so what follows begins the cell. An apostrophe goes in front of each such place.
+a tab, ASCII's separators) or at a line break of any kind, a cell can begin in the middle of a text. A quotation
+mark there is dropped by its reader, so what follows begins the cell. An apostrophe goes in front of each such
+place.
 
 Data can begin with an apostrophe, too. A text that looks guarded already is guarded again, so that ``=1`` is
 written ``'=1``, ``'=1`` is written ``''=1``, and ``unguarded`` returns each original. ``'t Hof`` is unchanged.
@@ -21,18 +22,21 @@ _SIGNS = "=+\\-@＝＋－＠﹦﹢﹣﹫−⁺⁻⁼₊₋₌⩵⩶﬩"
 #: Skipped at the beginning of a cell: quotation marks, blanks, and what has no width: controls, formats, fillers
 #: and selectors of variants. Not what separates cells.
 _INVISIBLE = (
-    r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160"
-    r"\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    r"\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160"
+    r"\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
     r"\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-_BLANKS = rf"(?:[^\S\t\r\n]|[\"{_INVISIBLE}])*"
+#: Tab, line breaks, and the separators of ASCII and Unicode.
+_SEPARATES = r"\t\r\n\x0b\x0c\x1c-\x1f\x85\u2028\u2029"
+_BLANKS = rf"(?:[^\S{_SEPARATES}]|[\"{_INVISIBLE}])*"
 _FORMULA = rf"{_BLANKS}[{_SIGNS}]"
 #: At the very beginning a tab or a line break is enough: spreadsheets drop it.
-_BEGIN = rf"(?:[\t\r\n]|{_FORMULA})"
-_CELL = r"(?<=[;|\t\r\n])"
+_BEGIN = rf"(?:[{_SEPARATES}]|{_FORMULA})"
+_CELL = rf"(?<=[;|{_SEPARATES}])"
 _TO_GUARD = re.compile(rf"\A(?='*{_BEGIN})|{_CELL}(?='*{_FORMULA})")
 _GUARDED = re.compile(rf"\A'(?='*{_BEGIN})|{_CELL}'(?='*{_FORMULA})")
-_IN_JSON = re.compile(rf"(?<=[;|])('*{_BLANKS})([{_SIGNS}])")
+#: JSON escapes the separators of ASCII, and not all of the others.
+_IN_JSON = re.compile(rf"(?<=[;|\x85\u2028\u2029])('*{_BLANKS})([{_SIGNS}])")
 
 
 def guarded(text: str) -> str:

@@ -34,6 +34,7 @@ from shared.mongo.errors import translated
 from shared.mongo.restores import restore_problems
 from shared.mongo.store import MongoStore, connect, prepare
 from shared.observability.abandoned import AbandonedPartitions
+from shared.observability.certificates import certificate_metric
 from shared.observability.heartbeat import Heartbeat
 from shared.observability.instrumentation import WorkerInstrumentation
 from shared.observability.metrics import new_registry
@@ -250,6 +251,7 @@ class Service:
         if gate is not None:
             add_gate(app, gate, but=ungated)
         add_service_metrics(self.metrics, self.name, app.state.ready)
+        certificate_metric(self.metrics, self.name, self.settings)
         add_metrics(app, self.metrics)
         allow_origins(app, origins, methods)
         for part in self._background:

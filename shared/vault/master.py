@@ -5,9 +5,11 @@ import binascii
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from shared.contracts.errors import ConfigurationError, Unavailable, WrongMasterKey
+from shared.local.private import new_folder
 from shared.vault.protocols import KeyService
 from shared.vault.tokens import KEY_BYTES, DataKey
 
@@ -90,7 +92,7 @@ def add_to_file(path: Path) -> str:
     line = new_master_key()
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        new_folder(path.parent)
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(f"{line}\n{before}")
             file.flush()
@@ -98,6 +100,9 @@ def add_to_file(path: Path) -> str:
         fresh.replace(path)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from None
+    finally:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
     return FileKeys(path).current
 
 

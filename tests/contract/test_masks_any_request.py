@@ -29,7 +29,7 @@ FORGED = {
 }
 REFLECTED = re.compile("evil-host")
 Worlds = Mapping[str, Mapping[str, FastAPI]]
-READ = ("relations:read", "consumers:read", "personal:read", "analytics:read")
+READ = ("relations:read", "consumers:read", "personal:read", "analytics:read", "intelligence:read")
 
 
 def but(*scopes: str) -> str:
@@ -46,6 +46,9 @@ CASES = [
     ("place", f"{but()}/location.city,location.lat,location.lon"),
     ("place", f"{but()}/location"),
     ("country", f"{but()}/location.country"),
+    ("region", f"{but()}/location.region"),
+    ("email", f"{but()}/personal.email"),
+    ("trait", f"{but()}/traits.tier"),
     ("personal", f"{but()}/personal"),
     ("personal", f"{but()}/personal.email,personal.name,personal.phone"),
     ("text", f"{but()}/text"),

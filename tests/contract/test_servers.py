@@ -1,8 +1,10 @@
 """The embedded servers are the real ones: messages and transactions work, data outlives stop and kill."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
@@ -10,12 +12,16 @@ from kafka.errors import KafkaError
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
+from shared.contracts.errors import ConfigurationError
 from shared.local.kafka import KafkaServer
 from shared.local.kafka_security import client as client_of
 from shared.local.mongo import MongoServer
-from shared.local.processes import ProcessFailed, free_ports, is_free
+from shared.local.processes import Process, ProcessFailed, free_ports, is_free
+from shared.local.rabbitmq import find_rabbitmq
+from shared.local.rabbitmq import server as rabbitmq
 from shared.local.servers import Servers
 from tests.conftest import Addresses
+from tests.support.rabbitmq import missing
 from tests.support.waiting import PATIENCE_SECONDS, Deadline
 
 TOPIC = "greetings"
@@ -102,6 +108,34 @@ def anonymous(kafka: str, mongo: int) -> list[str]:
     return able
 
 
+def reached_from(processes: Iterable[Process]) -> set[str]:
+    """The addresses on which processes, and their children, listen."""
+    found = [psutil.Process(process.pid) for process in processes]
+    return {
+        connection.laddr.ip.removeprefix("::ffff:")
+        for process in [*found, *(child for each in found for child in each.children(recursive=True))]
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+
+def test_rabbitmq_is_for_this_machine_and_its_cookie_is_no_guess(tmp_path: Path) -> None:
+    try:
+        find_rabbitmq()
+    except ConfigurationError as error:
+        missing(error)
+    data, cookies = tmp_path / "data", []
+    for _ in range(2):
+        with rabbitmq(data, tmp_path / "log" / "rabbitmq.log") as server:
+            # Other nodes' port, too: whoever has the cookie may run anything there.
+            assert reached_from(server.processes) <= {"127.0.0.1", "::1"}
+            cookies.append((data / ".erlang.cookie").read_text())
+            assert (data / ".erlang.cookie").stat().st_mode & 0o077 == 0
+    # Erlang's own are 20 capital letters.
+    assert len(set(cookies)) == 2
+    assert min(map(len, cookies)) > 40
+
+
 def test_secured_servers_open_data_from_before_and_let_nobody_else_in(tmp_path: Path) -> None:
     ports = free_ports(4)
     kafka = KafkaServer(tmp_path / "kafka", ports[0], ports[1], tmp_path / "kafka.log")
@@ -132,6 +166,7 @@ def test_secured_servers_open_data_from_before_and_let_nobody_else_in(tmp_path: 
         options = client_of("PLAIN", login)
         assert b"from before" in values(servers.kafka.bootstrap, **options)
         assert anonymous(servers.kafka.bootstrap, servers.mongo.port) == []
+        assert reached_from(servers.processes) <= {"127.0.0.1"}
         # The controller's listener asks, too.
         controller = f"127.0.0.1:{servers.kafka.controller_port}"
         with pytest.raises(KafkaError):

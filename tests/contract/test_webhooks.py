@@ -596,22 +596,23 @@ def test_what_an_endpoint_has_that_is_created_during_a_purge_stays(
 def failing(world: World, made: Made, last: timedelta) -> None:
     """An endpoint that has failed since more than five days, the last time so long ago."""
     now = datetime.now(UTC)
-    since = {"failing_since": now - timedelta(days=5, minutes=1)}
+    since = {"failing_since": now - timedelta(days=5, minutes=1), "failed": [now - last]}
     world.database[ENDPOINTS].update_one({"_id": made.endpoint["_id"]}, {"$set": since})
-    change = {"id": "c", "type": "relation.changed"}
-    tried = {"_id": "d", "endpoint": made.endpoint["_id"], "tenant": "default", "at": 1, "attempts": 1}
-    tried |= {"change": change, "subject": "consumer:eve"}
-    world.database[LOG].insert_one(entry_of(tried, Answer(1, 500), "failed", now - last))
     world.publish("ada")
     world.fold()
 
 
 def test_five_days_without_a_success_disable(world: World) -> None:
+    """The log, which is trimmed, has nothing of the failure that was before."""
     made = world.create("http://127.0.0.1:1/hook")
     failing(world, made, timedelta(days=3))
     with world.sending():
         wait_for("the end", lambda: world.state(made)["state"] == "disabled")
     assert "five days" in world.state(made)["reason"]
+    assert len(world.state(made)["failed"]) == 2
+    enabled = world.endpoints.enable(world.state(made))
+    assert enabled is not None
+    assert not enabled.keys() & {"failed", "failing_since", "failures", "reason"}
 
 
 @pytest.mark.usefixtures("quick")

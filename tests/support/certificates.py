@@ -21,8 +21,8 @@ class Files(NamedTuple):
 class Authority:
     """Signs certificates for 127.0.0.1 and for clients; ``file`` is its own certificate."""
 
-    def __init__(self, folder: Path, name: str = "authority") -> None:
-        self._folder, self._name = folder, name
+    def __init__(self, folder: Path, name: str = "authority", days: int = 1) -> None:
+        self._folder, self._name, self._days = folder, name, days
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate = (
@@ -65,5 +65,5 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(minutes=5))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=self._days))
         )

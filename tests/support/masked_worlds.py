@@ -19,6 +19,7 @@ from services.exports.api import create_app as exports_app
 from services.exports.decryption import decryptor
 from services.exports.odata.metadata import SETS
 from services.exports.source import Exports
+from services.intelligence.api import create_app as intelligence_app
 from services.privacy.api import create_app as privacy_app
 from services.privacy.people import People
 from services.relations.api import create_app as relations_app
@@ -32,6 +33,7 @@ from shared.measures.computing import here
 from shared.vault.keys import Vault
 from tests.support.builders import STRENGTH, TOPICS, event
 from tests.support.credentials import Journal, Keys
+from tests.support.intelligence import over as intelligence_over
 from tests.support.measures_world import NOW, market
 from tests.support.relations_driver import Mongo
 
@@ -102,12 +104,29 @@ def _time(given: Json) -> None:
 def _place(given: Json) -> None:
     if (place := given["data"].get("location")) is not None:
         moved = {"lat": -place["lat"] / 2, "lon": place["lon"] + 1} if place.get("lat") is not None else {}
-        given["data"]["location"] = {**place, "city": f"{place['city'][::-1]}", **moved}
+        # Not everybody who was in one city is in another one together.
+        city = f"{place['city'][::-1]}{_coin(given['id'])}"
+        given["data"]["location"] = {**place, "city": city, **moved}
 
 
 def _country(given: Json) -> None:
     if (place := given["data"].get("location")) is not None:
         given["data"]["location"] = {**place, "country": "Peru" if place["country"] == "France" else "Chile"}
+
+
+def _region(given: Json) -> None:
+    if (place := given["data"].get("location")) is not None:
+        given["data"]["location"] = {**place, "region": "Savoie" if _coin(given["id"]) else "Var"}
+
+
+def _trait(given: Json) -> None:
+    if (traits := given["data"].get("traits")) is not None and "tier" in traits:
+        given["data"]["traits"] = {**traits, "tier": f"other {traits['tier']}"}
+
+
+def _email(given: Json) -> None:
+    if (personal := given["data"].get("personal")) is not None:
+        given["data"]["personal"] = {**personal, "email": personal["email"][::-1]}
 
 
 def _personal(given: Json) -> None:
@@ -160,6 +179,9 @@ CHANGES: Mapping[str, Change] = {
     "time": _time,
     "place": _place,
     "country": _country,
+    "region": _region,
+    "trait": _trait,
+    "email": _email,
     "personal": _personal,
     "text": _text,
     "traits": _traits,
@@ -197,6 +219,7 @@ def apps(database: Mongo, vault: Vault) -> dict[str, FastAPI]:
             AnalyticsQueries(database), list, here(AnalyticsMeasures(database, str, str, clock).of), access=access
         ),
         "exports": exports_app(Exports(database, decryptor(vault)), list, access=access),
+        "intelligence": intelligence_app(*intelligence_over(database), list, access=access),
         "privacy": privacy_app(
             nothing,
             People(database, str, vault),
@@ -223,6 +246,9 @@ POOLS: Mapping[str, list[str]] = {
     "currency": ["EUR", "USD", "CHF"],
     "email": ["c0@example.org", "c1@example.org", "gro.elpmaxe@1c"],
     "phone": ["+41 71 00", "0041 7000", "00 17 14+"],
+    "side": ["consumer", "provider"],
+    "id": ["c01", "p1", "p7", "nobody"],
+    "name": ["none"],
     "key": ["purchase", "view", "p1", "c01", "p1:view", "p2:purchase"],
     "from": ["2026-01-01", "2026-05-01", "2026-10-01", "2026-11-10"],
     "to": ["2026-06-01", "2026-11-01", "2026-11-15"],
@@ -235,6 +261,9 @@ POOLS: Mapping[str, list[str]] = {
     "personal": ["true", "false"],
 }
 #: Not compared here: an erasure is of a consumer and not of a fact (see test_lineage for its declarations).
+#: Values of parameters that mean something else elsewhere.
+_ENDS = ["consumer:c01", "consumer:c05", "provider:p1", "provider:p7"]
+_POOLS_OF: Mapping[str, Mapping[str, list[str]]] = {"/v1/paths": {"from": _ENDS, "to": _ENDS}}
 _LEFT_OUT = re.compile(
     r"/v1/erasures|/v1/audit|/v1/operations|/v1/dead-letters|/health|/v1/export$|/v1/export/measures|/odata|json$"
 )
@@ -315,7 +344,8 @@ def operations(all_apps: Mapping[str, FastAPI]) -> list[tuple[str, str, list[Jso
 def plain(known: list[tuple[str, str, list[Json]]]) -> Iterator[tuple[str, str, dict[str, str]]]:
     """Every operation once, with what it requires and nothing else: what is compared whatever is drawn."""
     for service, path, parameters in known:
-        values = {one["name"]: POOLS.get(one["name"], ["1"])[0] for one in parameters if one.get("required")}
+        pools = {**POOLS, **_POOLS_OF.get(path, {})}
+        values = {one["name"]: pools.get(one["name"], ["1"])[0] for one in parameters if one.get("required")}
         query = {name: value for name, value in values.items() if f"{{{name}}}" not in path}
         yield service, path.format_map(values), query
 
@@ -326,18 +356,19 @@ def requests(draw: st.DrawFn, known: list[tuple[str, str, list[Json]]]) -> tuple
     if draw(st.integers(0, 4)) == 0:
         return ("exports", *draw(feeds()))
     service, path, parameters = draw(st.sampled_from(known))
+    pools = {**POOLS, **_POOLS_OF.get(path, {})}
     given: dict[str, str] = {}
     for one in parameters:
         if one["in"] == "path":
-            path = path.replace(f"{{{one['name']}}}", draw(st.sampled_from(POOLS[one["name"]])))
+            path = path.replace(f"{{{one['name']}}}", draw(st.sampled_from(pools[one["name"]])))
         elif one["in"] == "query" and (one.get("required") or draw(st.integers(0, 2)) == 0):
-            given[one["name"]] = draw(_values(one["name"], one["schema"]))
+            given[one["name"]] = draw(_values(pools, one["name"], one["schema"]))
     return service, path, given
 
 
-def _values(name: str, schema: Json) -> st.SearchStrategy[str]:
-    if name in POOLS:
-        return st.sampled_from(POOLS[name])
+def _values(pools: Mapping[str, list[str]], name: str, schema: Json) -> st.SearchStrategy[str]:
+    if name in pools:
+        return st.sampled_from(pools[name])
     for one in schema.get("anyOf", [schema]):
         if "enum" in one:
             return st.sampled_from([str(each) for each in one["enum"]])

@@ -16,11 +16,13 @@ from services.relations.metrics import cache_metrics, lost_keys_metric, plaintex
 from services.webhooks.metrics import SenderMetrics
 from shared.contracts.topics import Topics
 from shared.http.metrics import RequestMetrics
+from shared.observability.certificates import certificate_metric
 from shared.observability.instrumentation import WorkerInstrumentation
 from shared.observability.metrics import new_registry
 from shared.observability.service_metrics import add_service_metrics
 from shared.observability.tracing import NoTracing
 from shared.runtime.worker import Worker
+from shared.settings import Settings
 from tools.reference.markdown import code, sentence, table
 
 _SUFFIXES = {"counter": "_total"}
@@ -48,6 +50,7 @@ def registered() -> CollectorRegistry:
     MeteredTables(cast(Any, None), registry)
     RequestMetrics(_never, registry)
     add_service_metrics(registry, "relations", list)
+    certificate_metric(registry, "relations", Settings())
     return registry
 
 

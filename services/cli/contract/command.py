@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.cli.options import Json
+from shared.observability.terminal import printable
 from shared.service.launch import read_settings
 
 if TYPE_CHECKING:
@@ -71,11 +72,11 @@ def check_command(
             listed = [{"what": verdict.what, "problems": list(verdict.problems)} for verdict in found]
             typer.echo(json.dumps({"reader": each.reader, "version": published.version, "expectations": listed}))
             continue
-        typer.echo(f"{each.reader}, with version {published.version}:")
+        typer.echo(f"{printable(each.reader)}, with version {published.version}:")
         for verdict in found:
-            typer.echo(f"  {'broken' if verdict.problems else 'holds '}  {verdict.what}")
+            typer.echo(f"  {'broken' if verdict.problems else 'holds '}  {printable(verdict.what)}")
             for problem in verdict.problems:
-                typer.echo(f"          {problem}")
+                typer.echo(f"          {printable(problem)}")
     if broken:
         raise typer.Exit(1)
 

@@ -19,11 +19,14 @@ class Health:
     def __init__(self, endpoint: Document) -> None:
         self._failures: int = endpoint.get("failures", 0)
         self._failing_since: datetime | None = endpoint.get("failing_since")
+        # Not out of the log, which is trimmed to the latest. Documents of before have none: such an endpoint is
+        # disabled half a day after its next failure at the earliest.
+        self._failed: list[datetime] = endpoint.get("failed", [])
         self._resume_at = 0.0
 
     def renew(self) -> None:
         """It works, or somebody has changed it."""
-        self._failures, self._failing_since, self._resume_at = 0, None, 0.0
+        self._failures, self._failing_since, self._failed, self._resume_at = 0, None, [], 0.0
 
     def room(self, most: int, loop_time: float) -> int:
         """How many attempts may be under way: ``most``, or, after failures in a row, one now and then, which shows
@@ -38,6 +41,7 @@ class Health:
         """An attempt has failed. ``wish``: the seconds after which the receiver wants another one."""
         self._failures += 1
         self._failing_since = self._failing_since or now
+        self._failed = retry_policy.with_failure(self._failed, now)
         pause = retry_policy.pause(self._failures, jitter())
         if status in retry_policy.THROTTLING:
             # The endpoint as a whole is not ready.
@@ -46,22 +50,22 @@ class Health:
         self._resume_at = loop_time + pause
 
     def is_given_up(self, now: datetime) -> bool:
-        """Whether it fails for so long that it may be disabled."""
-        return retry_policy.is_given_up(self._failing_since, now)
+        """Whether it fails for so long, again and again, that it is to be disabled."""
+        return retry_policy.is_given_up(self._failing_since, self._failed, now)
 
-    def changes(
-        self, endpoint: Document, now: datetime, *, delivered: bool, gone: bool, given_up: bool
-    ) -> Changes:
-        """What is to be stored of it after attempts, of which one was ``delivered`` or answered 410 (``gone``).
-        ``given_up``: before them it ``is_given_up``, and has failed again and again since."""
-        changes = Changes()
+    def changes(self, endpoint: Document, now: datetime, *, delivered: bool, gone: bool) -> Changes:
+        """What is to be stored of it after attempts, of which one was ``delivered`` or answered 410 (``gone``)."""
+        changes, given_up = Changes(), self.is_given_up(now)
         if delivered:
             self.renew()
             if "failing_since" in endpoint or now - endpoint.get("succeeded", _NEVER) > _REMEMBERED:
                 changes.stated["succeeded"] = now
-                changes.removed |= {"failing_since", "failures"}
-        elif self._failing_since is not None and self._failing_since != endpoint.get("failing_since"):
-            changes.stated |= {"failing_since": self._failing_since, "failures": self._failures}
+                changes.removed |= {"failing_since", "failures", "failed"}
+        elif self._failing_since is not None:
+            if self._failing_since != endpoint.get("failing_since"):
+                changes.stated |= {"failing_since": self._failing_since, "failures": self._failures}
+            if self._failed != endpoint.get("failed", []):
+                changes.stated["failed"] = self._failed
         if gone or (given_up and not delivered):
             reason = "the endpoint answered 410 Gone" if gone else "no delivery has succeeded for five days"
             changes.stated |= {"state": "disabled", "reason": reason, "notice": True}

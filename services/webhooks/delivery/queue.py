@@ -154,13 +154,6 @@ class Queue:
         with translated():
             return self._deliveries.count_documents(query, limit=most, maxTimeMS=QUERY_MS)
 
-    def has_failed(self, endpoint: str, since: datetime, until: datetime) -> bool:
-        """Whether an attempt has failed within this time, as far as the log is kept."""
-        query = {"endpoint": endpoint, "at": {"$gte": since, "$lte": until}}
-        query["outcome"] = {"$in": ["failed", "given_up"]}
-        with translated():
-            return self._database[LOG].find_one(query, {"_id": 1}, max_time_ms=QUERY_MS) is not None
-
     def settle(self, settled: Sequence[Settled]) -> None:
         """Store what became of attempts. The log comes first: a crash in between repeats the attempt, and the log
         keeps what the first of both met with. Repeating this is harmless."""

@@ -3,6 +3,7 @@
 The schedule is that of the Standard Webhooks specification, with jitter: 75 hours in ten attempts.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 
@@ -13,6 +14,7 @@ MOST_ATTEMPTS = len(DELAYS) + 1
 DISABLED_AFTER = timedelta(days=5)
 #: It must have failed so long ago, too, within that time: days without anything to send say nothing.
 FAILED_BEFORE = timedelta(hours=12)
+_REMEMBERED_EVERY = timedelta(hours=1)
 _LONGEST_WAIT = timedelta(days=1)
 #: Failures in a row, of any subjects, after which an endpoint gets one attempt at a time.
 BREAKS_AFTER = 5
@@ -43,9 +45,18 @@ def pause(failures: int, jitter: float) -> float:
     return min(doubled, _LONGEST_PAUSE) * (1 + jitter / 10)
 
 
-def is_given_up(failing_since: datetime | None, now: datetime) -> bool:
-    """Whether an endpoint that has failed since then is to be disabled."""
-    return failing_since is not None and now - failing_since >= DISABLED_AFTER
+def with_failure(failed: Sequence[datetime], now: datetime) -> list[datetime]:
+    """The times of failures that are remembered, with one of ``now``: one an hour, as long as they count."""
+    kept = [at for at in failed if now - at <= DISABLED_AFTER]
+    return kept if kept and now - kept[-1] < _REMEMBERED_EVERY else [*kept, now]
+
+
+def is_given_up(failing_since: datetime | None, failed: Sequence[datetime], now: datetime) -> bool:
+    """Whether an endpoint is to be disabled that has not succeeded since ``failing_since``, and whose remembered
+    failures are those of ``with_failure``."""
+    if failing_since is None or now - failing_since < DISABLED_AFTER:
+        return False
+    return any(FAILED_BEFORE <= now - at <= DISABLED_AFTER for at in failed)
 
 
 def retry_after(header: str | None, now: datetime) -> float | None:

@@ -292,12 +292,7 @@ class Sender:
     async def _remember(self, *, delivered: bool, gone: bool) -> None:
         """Store in the endpoint since when it fails, and disable it if that is too long."""
         endpoint, now = self.endpoint, self._context.clock()
-        given_up = self._health.is_given_up(now) and await self._context.threads(
-            lambda: self._context.queue.has_failed(
-                endpoint["_id"], now - retry_policy.DISABLED_AFTER, now - retry_policy.FAILED_BEFORE
-            )
-        )
-        changes = self._health.changes(endpoint, now, delivered=delivered, gone=gone, given_up=given_up)
+        changes = self._health.changes(endpoint, now, delivered=delivered, gone=gone)
         if changes.stated.get("state") == "disabled":
             self._context.metrics.disabled()
             log.warning("webhook endpoint %s is disabled: %s", endpoint["_id"], changes.stated["reason"])

@@ -175,7 +175,9 @@ class Endpoints:
 
     def enable(self, endpoint: Document) -> Document | None:
         """What was not sent meanwhile is sent now."""
-        return self._update(endpoint, {"state": "enabled"}, {"reason", "failing_since", "failures", "notice"})
+        return self._update(
+            endpoint, {"state": "enabled"}, {"reason", "failing_since", "failures", "failed", "notice"}
+        )
 
     def disable(self, endpoint: Document) -> Document | None:
         return self._update(endpoint, {"state": "disabled", "reason": "by request"}, set())

@@ -181,6 +181,6 @@ HEAD_TOO_LARGE = ProblemType(
     "head-too-large",
     431,
     "The head of the request is too large",
-    "The address and the headers have more bytes together than a service takes; `detail` names the limit.",
+    "The address and the headers have more bytes, lines or parameters than a service takes: `detail` says which.",
     "Send fewer or shorter headers and parameters. A long list belongs into several requests.",
 )

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Query, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CollectorRegistry
 
+from shared.access.app import guarded_app
 from shared.access.audit import MemoryAuditLog, Recorder
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.quota import Quotas
@@ -20,9 +21,10 @@ from shared.http.caller import SCOPES, Caller, unauthorized
 from shared.http.health import add_health
 from shared.http.limits import Limits
 from shared.http.metrics import add_metrics
-from shared.http.refusals import LONGEST_SECONDS, OF_ADDRESS, Refusals
+from shared.http.refusals import LONGEST_SECONDS, OF_ADDRESS, OF_STRANGER, Refusals
 from shared.http.scopes import needs, public
 from shared.http.server import SECURITY_HEADERS, add_problem_handlers
+from shared.http.work import CURRENT
 from tests.unit.ingest.test_door import NOW
 
 ALL = frozenset(SCOPES)
@@ -291,7 +293,9 @@ def test_the_document_names_schemes_scopes_and_refusals() -> None:
     assert document["paths"]["/forgotten"]["get"]["security"][0] == {"apiKey": ["admin"]}
 
 
-def flood(app: FastAPI, requests: Sequence[tuple[str | None, str]], access: Access) -> list[tuple[int, float]]:
+def flood(
+    app: FastAPI, requests: Sequence[tuple[str | None, str]], access: Access, path: str = "/read"
+) -> list[tuple[int, float]]:
     """The status and the wait of each request: its key, and the client that the proxy names. All come at once."""
     slept: list[float] = []
 
@@ -299,6 +303,7 @@ def flood(app: FastAPI, requests: Sequence[tuple[str | None, str]], access: Acce
         slept[-1] = seconds
 
     access.denials = Refusals(lambda: 100.0, sleep, *OF_ADDRESS)
+    access.strangers = Refusals(lambda: 100.0, sleep, *OF_STRANGER)
 
     async def story() -> list[tuple[int, float]]:
         answers = []
@@ -307,7 +312,7 @@ def flood(app: FastAPI, requests: Sequence[tuple[str | None, str]], access: Acce
             for key, address in requests:
                 slept.append(0.0)
                 headers = {"X-Forwarded-For": address} | ({"Authorization": f"Bearer {key}"} if key else {})
-                answers.append(((await client.get("/read", headers=headers)).status_code, slept[-1]))
+                answers.append(((await client.get(path, headers=headers)).status_code, slept[-1]))
         return answers
 
     return asyncio.run(story())
@@ -331,3 +336,44 @@ def test_without_a_proxy_an_address_cannot_say_that_it_is_another() -> None:
     access = Access(KEYS)
     found = flood(service(access), [("kith_wrong", f"192.0.2.{number}") for number in range(100)], access)
     assert found[-1][1] > 0.5
+
+
+@pytest.mark.parametrize(("path", "status"), [("/public", 200), ("/nowhere", 404), ("/openapi.json", 200)])
+def test_what_needs_no_credential_is_answered_ever_later_to_an_address_that_asks_without_pause(
+    path: str, status: int
+) -> None:
+    access = Access(KEYS, limits=replace(Limits.usual(), proxies=("10.0.0.0/8",)))
+    app = guarded_app("Kith", "", access, list)
+
+    @app.get("/public")
+    @public
+    async def anyone() -> dict[str, str]:
+        return {}
+
+    @app.get("/read")
+    @needs("consumers:read")
+    async def read() -> dict[str, str]:
+        return {}
+
+    a_second, at_once = OF_STRANGER
+    found = flood(app, [(None, "192.0.2.1")] * (at_once + 2 * a_second) + [(None, "192.0.2.2")], access, path)
+    assert {each for each, _ in found} == {status}
+    assert [wait for _, wait in found[:at_once]] == [0.0] * at_once
+    assert found[-2][1] == pytest.approx(2.0)
+    assert found[-1][1] == 0.0, "another address does not wait"
+    [(answered, wait)] = flood(app, [("kith_read", "192.0.2.1")], access)
+    assert (answered, wait) == (200, 0.0), "nor does a valid key of the same one"
+
+
+def test_the_work_of_who_shows_no_credential_counts_for_the_client_behind_the_proxy() -> None:
+    access = Access(KEYS, limits=replace(Limits.usual(), proxies=("10.0.0.0/8",)))
+    app, owners = guarded_app("Kith", "", access, list), list[str]()
+
+    @app.get("/public")
+    @public
+    async def whose() -> dict[str, str]:
+        owners.append(CURRENT.get().owner.key)
+        return {}
+
+    flood(app, [(None, "192.0.2.1"), (None, "192.0.2.2"), (None, "2001:db8::1")], access, "/public")
+    assert owners == ["address 192.0.2.1", "address 192.0.2.2", "address 2001:db8::/64"]

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from services.analytics.dashboard.figures import Figures
 from services.exports.datasets import DATASETS
+from services.intelligence.answers import Affinity
 from shared.access.guard import Access
 from shared.access.lineage import MASKABLE, SOURCES, DerivedFrom, OrderedBy, is_maskable, reveals
 from shared.access.masks import MASK, hidden_order, masked
@@ -285,3 +286,27 @@ def test_an_order_counts_at_any_depth_unless_it_is_masked_with_what_is_around_it
     assert hidden_order(Deep, ["rating"], {}) == ("listed", "rating")
     assert hidden_order(Deep, ["amount"], {}) is None
     assert hidden_order(Whole, ["rating"], {}) is None
+
+
+def test_an_affinity_is_alike_whatever_the_hidden_strengths() -> None:
+    """What weighs nothing leads nowhere, and reasons are listed by strength."""
+    pair = {"consumer_id": "c", "provider_id": "p", "sampled": False}
+    via = [
+        {"provider_id": p, "strength": s, "of": 7, "points": s, "relationship": p}
+        for p, s in (("a", 2.0), ("b", 1.0))
+    ]
+    led = {"strength": 2.0, "score": 3.0, "rank": 1, "candidates": 4, "lack": None}
+    other = {"strength": 0.0, "score": None, "rank": None, "candidates": 0, "lack": "weightless", "reason": "…"}
+    because = {"term": "walk", "points": 3.0, "rest": 0, "rest_points": 0.0}
+    for mask in ("strength", "kind", "time"):
+        shown = [
+            masked({**pair, **found}, Affinity, [mask])
+            for found in (
+                {**led, "reason": None, "because": [{**because, "via": via}]},
+                {**led, "reason": None, "because": [{**because, "via": via[::-1]}]},
+                {**other, "because": None},
+            )
+        ]
+        assert shown[0] == shown[1] == shown[2], mask
+        assert (shown[0]["lack"], shown[0]["candidates"], shown[0]["because"]) == (MASK, MASK, MASK)
+    assert masked({**pair, **led}, Affinity, ["rating"]) == {**pair, **led}

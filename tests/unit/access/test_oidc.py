@@ -183,6 +183,54 @@ def test_a_good_token_that_names_no_tenant_or_no_fields_may_nothing(
     refused(tokens, issuer.token(**claims), 403)
 
 
+def signed(issuer: Issuer, changed: str) -> str:
+    """A token whose claims are the usual ones and ``changed``, which is JSON without its first brace."""
+    claims = base64.urlsafe_b64decode(issuer.token().split(".")[1] + "==").decode()
+    text = claims.removesuffix("}") + "," + changed
+    return serialize_compact({"alg": "RS256", "kid": "one"}, text.encode(), issuer.keys[0])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *('"masks": null}', '"purpose": null}', '"masks": ["Amount"]}', '"masks": [[]]}', '"masks": NaN}'),
+        # An issuer's misspelt name is no reason to show everything.
+        *('"Masks": ["amount"]}', '"MASKS": "amount"}', '"Purpose": "mail"}', '"mas\u212as": ["amount"]}'),
+    ],
+)
+def test_what_was_to_narrow_is_never_ignored(issuer: Issuer, tokens: Tokens, changed: str) -> None:
+    refused(tokens, signed(issuer, changed), 403)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        *('"masks": ["amount"], "masks": []}', '"tenant": "other"}', '"scope": "admin"}', '"sub": "bob"}'),
+        *('"x": {"a": 1, "\\u0061": 2}}', '"masks": [], "m\\u0061sks": ["amount"]}'),
+    ],
+)
+def test_a_claim_that_is_stated_twice_is_refused(issuer: Issuer, tokens: Tokens, changed: str) -> None:
+    assert "twice" in refused(tokens, signed(issuer, changed))
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ('"kith": ["amount"]}', "no object"),
+        ('"kith": null}', "no object"),
+        ('"kith": {"Masks": ["amount"]}}', "letters"),
+        ('"KITH": {"masks": ["amount"]}}', "letters"),
+        ('"kith": {"masks": []}, "kith.masks": ["amount"]}', "twice"),
+        ('"kith": {"masks": {"masks": ["amount"]}}}', "not a list"),
+    ],
+)
+def test_a_nested_claim_is_found_or_refused(issuer: Issuer, changed: str, said: str) -> None:
+    tokens = Tokens(Trust(ISSUER, AUDIENCE, issuer.url, masks_claim="kith.masks"))
+    assert said in refused(tokens, signed(issuer, changed), 403)
+    assert asyncio.run(tokens.caller(signed(issuer, '"kith": {"other": 1}}'))).masks == ()
+    assert asyncio.run(tokens.caller(signed(issuer, '"kith.masks": "amount"}'))).masks == ("amount",)
+
+
 def test_a_name_that_is_no_text_is_one_afterwards(issuer: Issuer, tokens: Tokens) -> None:
     claims = json.loads(base64.urlsafe_b64decode(issuer.token().split(".")[1] + "=="))
     # json writes it with an escape.

@@ -64,7 +64,7 @@ class World(Platform):
     def __post_init__(self) -> None:
         super().__post_init__()
         keys = MemoryKeys()
-        made = ApiKeys(keys, self.clock)
+        self.keys = made = ApiKeys(keys, self.clock)
         self.log = MemoryAuditLog()
         self.audit = Recorder(self.log, self.clock)
         tokens = AppTokens(
@@ -506,10 +506,10 @@ def test_whoever_tries_secrets_is_answered_later_and_later_and_nobody_else_is() 
     async def story(world: World) -> None:
         made, waits = await world.allowed(), list[str]()
 
-        async def noted(owner: Any) -> None:
+        async def noted(owner: Any, _: Any = None) -> None:
             waits.append(owner.key)
 
-        world.access.denials.wait = noted  # type: ignore[method-assign]
+        world.access.denials.wait = noted  # type: ignore[assignment, method-assign]
         assert (await world.ask_token({**made, "client_secret": "guess"})).status_code == 401
         assert (await world.ask_token({**made, "client_id": "app_" + "a" * 16})).status_code == 401
         assert len(waits) == 2, "by address, as any other credential that is wrong"
@@ -573,6 +573,50 @@ def test_what_is_hidden_from_an_application_is_hidden_from_its_registration_toke
         assert (await world.ask("POST", f"/register/{id}/secrets", token, json={})).status_code == 201
         found = (await world.ask("GET", f"/v1/apps/{id}/receipts", world.tenant)).json()["items"]
         assert {each["consumer_id"] for each in found} == {"ada", "bob"}
+
+    told(story)
+
+
+def test_nobody_sees_by_an_application_what_is_hidden_from_them() -> None:
+    async def story(world: World) -> None:
+        narrow = world.keys.create("acme", "eve", ["apps:manage", "apps:register"], ["amount", "rating"])[1]
+        body = {"client_name": "Bonus", "scope": "relations:read"}
+        own = (await world.ask("POST", "/register", narrow, json=body)).json()
+        place = f"/v1/apps/{own['client_id']}"
+        grants: list[Json] = [{"revision": 1}, {"masks": []}, {"masks": ["kind"]}]
+        for granted in grants:
+            approved = await world.ask("POST", f"{place}/approve", narrow, json=granted)
+            assert set(approved.json()["masks"]) >= {"amount", "rating"}, approved.text
+        # The application sees no more than its secret's holder, who may have as many as there can be.
+        assert (await world.ask("POST", f"{place}/secrets", narrow, json={})).status_code == 201
+        assert (await world.ask("POST", f"{place}/registration-token", narrow)).status_code == 201
+        # That of somebody who sees everything sees more.
+        wide = await world.allowed(masks=["amount"])
+        for path in ("secrets", "registration-token"):
+            refused = await world.ask("POST", f"/v1/apps/{wide['client_id']}/{path}", narrow, json={})
+            assert (refused.status_code, refused.json()["type"]) == (403, "/problems/hidden-field")
+            assert "rating" in refused.json()["detail"]
+        stored = world.store.find(wide["client_id"])
+        assert stored is not None
+        assert (len(stored.secrets), stored.masks) == (1, ("amount",))
+
+    told(story)
+
+
+def test_a_credential_with_a_purpose_gets_no_application_with_another_one() -> None:
+    async def story(world: World) -> None:
+        made, other = await world.made(), await world.allowed()
+        bound = world.keys.create("acme", "eve", ["apps:manage"], purpose=made["client_id"])[1]
+        statuses = {}
+        for each in (made, other):
+            place = f"/v1/apps/{each['client_id']}"
+            asked = [
+                await world.ask("POST", f"{place}/approve", bound, json={"scopes": ["relations:read"]}),
+                await world.ask("POST", f"{place}/secrets", bound, json={}),
+                await world.ask("POST", f"{place}/registration-token", bound),
+            ]
+            statuses[each["client_id"]] = [answer.status_code for answer in asked]
+        assert statuses == {made["client_id"]: [200, 201, 201], other["client_id"]: [403, 403, 403]}
 
     told(story)
 

@@ -70,6 +70,10 @@ def test_one_pair(kith: Any) -> None:
     shown = kith("affinity", COMPOSED, COMPOSED)
     assert all(word in shown for word in ("strength", "score", "rank", f"of {found['candidates']}", "because"))
     assert "because" not in kith("affinity", COMPOSED, COMPOSED, "--no-explain")
+    unreached = json.loads(kith("affinity", "nobody", "p1", "--json"))
+    assert unreached.keys() == found.keys(), (
+        "whether there is a score is told by values alone, which can be masked"
+    )
     unknown = kith("affinity", "nobody", "p1")
     assert "no relationship" in unknown
     assert "none: nobody with this id has a relationship" in " ".join(unknown.split())

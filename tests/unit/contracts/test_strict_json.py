@@ -120,8 +120,8 @@ NUMBERS = st.one_of(
 @example("1.0")
 def test_a_number_is_held_exactly_or_refused_by_name(number: str) -> None:
     places = {
-        "x": raw(TOP=f',"x":{number}'),
-        "x.y.1": raw(TOP=f',"x":{{"y":[0,{number}]}}'),
+        "[key]": raw(TOP=f',"x":{number}'),
+        "[key].[key].1": raw(TOP=f',"x":{{"y":[0,{number}]}}'),
         "data.traits.b": raw(TRAIT=f',"b":{number}'),
         "data.traits.b.0": raw(TRAIT=f',"b":[{number}]'),
     }
@@ -140,7 +140,7 @@ def test_a_number_is_no_id(name: str, number: str) -> None:
     value = raw().replace(f'"{name}":"'.encode(), f'"{name}":{number},"x":"'.encode())
     found = verdict(value)
     assert found is not None
-    assert found[1] in (f"data.{name}", "data.x")
+    assert found[1] in (f"data.{name}", "data.[key]")
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "+1", "01", "1.", ".5", "0x1", "1e"])
@@ -191,7 +191,7 @@ def has_twice(value: Any) -> bool:
 def test_a_member_that_is_there_twice_is_refused_wherever_it_is(value: Any, gap: str) -> None:
     found = verdict(raw(TOP=f',{gap}"x"{gap}:{gap}{written(value, gap)}'))
     assert (found is not None) is has_twice(value)
-    assert found is None or (found[0] == "duplicate_member" and (found[1] or "").startswith("x."))
+    assert found is None or (found[0] == "duplicate_member" and (found[1] or "").startswith("[key]."))
 
 
 @given(strategies.events(), st.data())
@@ -249,20 +249,14 @@ def test_colons_that_are_written_with_an_escape_hide_no_member(colons: int, more
     assert (found and found[:2]) == (("duplicate_member", "tenant") if more > 1 else None)
 
 
-def test_a_name_that_may_be_personal_is_not_shown() -> None:
-    found = verdict(raw(TOP=',"ada@example.org":{"ada@example.org":1,"ada@example.org":2}'))
-    assert found is not None
-    assert found[:2] == ("duplicate_member", "[key].[key]")
-
-
 @pytest.mark.parametrize("half", ["\\ud83d", "\\ude00", "a\\ud83d b", "\\ud83d\\ud83d", "\\ude00\\ud83d"])
 def test_half_a_surrogate_pair_has_its_own_reason(half: str) -> None:
-    for place, value in {
-        "x": raw(TOP=f',"x":"{half}"'),
-        "data.traits.b": raw(TRAIT=f',"b":"{half}"'),
-        "data.text": raw(DATA=f',"text":"{half}"'),
-        "[key]": raw(TOP=f',"{half}":1'),
-    }.items():
+    for place, value in (
+        ("[key]", raw(TOP=f',"x":"{half}"')),
+        ("data.traits.b", raw(TRAIT=f',"b":"{half}"')),
+        ("data.text", raw(DATA=f',"text":"{half}"')),
+        ("[key]", raw(TOP=f',"{half}":1')),
+    ):
         found = verdict(value)
         assert found is not None
         assert found[:2] == ("lone_surrogate", place)

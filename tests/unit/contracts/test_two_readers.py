@@ -42,9 +42,9 @@ TWICE = [
     ('"kind":"view"', '"kind":"view","k\\u0069nd":"buy"', "data.kind"),
     ('"x":1', '"x":1,"x":2', "data.traits.x"),
     ('"x":1', '"x":1,"\\u0078":2', "data.traits.x"),
-    ('"x":1', '"x":[{"a":1,"a":2}]', "data.traits.x.0.a"),
-    ('"tenant"', '"other":1,"other":2,"tenant"', "other"),
-    ('"tenant"', '"other":{"a":{"b":1,"b":1}},"tenant"', "other.a.b"),
+    ('"x":1', '"x":[{"a":1,"a":2}]', "data.traits.x.0.[key]"),
+    ('"tenant"', '"other":1,"other":2,"tenant"', "[key]"),
+    ('"tenant"', '"other":{"a":{"b":1,"b":1}},"tenant"', "[key].[key].[key]"),
 ]
 
 

@@ -7,17 +7,20 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import h11
 import pytest
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
 from shared.access.guard import Access, CallerOf
 from shared.access.routes import secure
-from shared.contracts.limits import MAX_BODY_BYTES, Most
-from shared.http import protocol
-from shared.http.caller import SCOPES, Caller
+from shared.contracts.limits import MAX_BODY_BYTES, Most, of_address
+from shared.http import protocol, refusals, streams
+from shared.http.caller import SCOPES, Caller, unauthorized
 from shared.http.health import add_health
 from shared.http.limits import Limits
+from shared.http.purposes import GRANTED_ITSELF
+from shared.http.refusals import Refusals
 from shared.http.scopes import needs
 from shared.http.server import add_problem_handlers
 from tests.support.raw_http import PATIENCE, Client, Server, head, served
@@ -39,13 +42,13 @@ class Keys:
         return Caller(text.partition("-")[0].removeprefix("kith_"), frozenset(SCOPES), key=text)
 
 
-def service(**limits: Any) -> tuple[FastAPI, dict[str, Any]]:
+def service(credentials: Any = None, **limits: Any) -> tuple[FastAPI, dict[str, Any]]:
     """A service with a route that takes a body, one that waits for a gate, and one that streams."""
     seen: dict[str, Any] = {"gate": asyncio.Event(), "waiting": 0, "ended": asyncio.Event()}
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     add_problem_handlers(app)
-    seen["app"] = app
-    secure(app, Access(Keys(), limits=replace(Limits.usual(), **limits)))
+    seen["app"], seen["credentials"] = app, credentials or Keys()
+    secure(app, Access(seen["credentials"], limits=replace(Limits.usual(), **limits)))
     add_health(app, list)
 
     @app.post("/length")
@@ -71,7 +74,7 @@ def service(**limits: Any) -> tuple[FastAPI, dict[str, Any]]:
         return Response(bytes(64 * 1024 * 1024))
 
     @app.get("/stream")
-    @needs("consumers:read", masks_itself=True)
+    @needs("consumers:read", masks_itself=True, purpose=GRANTED_ITSELF)
     async def stream() -> Response:
         async def endless() -> AsyncIterator[bytes]:
             try:
@@ -87,10 +90,13 @@ def service(**limits: Any) -> tuple[FastAPI, dict[str, Any]]:
 
 
 def story(
-    tell: Callable[[Server, dict[str, Any]], Any], in_app: dict[str, Any] | None = None, **limits: Any
+    tell: Callable[[Server, dict[str, Any]], Any],
+    in_app: dict[str, Any] | None = None,
+    credentials: Any = None,
+    **limits: Any,
 ) -> None:
     async def run() -> None:
-        app, seen = service(**{**limits, **(in_app or {})})
+        app, seen = service(credentials, **{**limits, **(in_app or {})})
         async with asyncio.timeout(4 * PATIENCE), served(app, **limits) as server:
             await tell(server, seen)
 
@@ -237,6 +243,161 @@ def test_a_body_in_very_many_chunks_is_refused(monkeypatch: pytest.MonkeyPatch) 
         assert await client.answer() == (200, {"length": 50})
         client.send(chunked + b"1\r\nx\r\n" * 51)
         assert b"HTTP/1.1 413" in await client.rest()
+
+    story(tell)
+
+
+@pytest.mark.parametrize(
+    "excess",
+    [
+        b"a:\r\n" * (protocol.MAX_HEAD_LINES + 1),
+        b"a:\n" * (protocol.MAX_HEAD_LINES + 1),
+        b"a: b\r\n" + b" c\r\n" * protocol.MAX_HEAD_LINES,
+    ],
+    ids=["lines", "without carriage returns", "folded"],
+)
+def test_a_head_of_very_many_lines_is_refused_before_it_is_read(
+    excess: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[bytes] = []
+    parse = h11.Connection.next_event
+
+    def noted(parser: h11.Connection) -> Any:
+        read.append(parser.trailing_data[0])
+        return parse(parser)
+
+    monkeypatch.setattr(h11.Connection, "next_event", noted)
+
+    async def tell(server: Server, _: Any) -> None:
+        # Its end has not arrived, so that nothing is gained by leaving it out.
+        for end in (b"\r\n", b""):
+            answer = await (await server.open(POST + excess + end)).rest()
+            assert answer.startswith(b"HTTP/1.1 431 ")
+            assert b"200 lines" in answer
+        assert not any(excess in each for each in read)
+        lines = b"a:\r\n" * (protocol.MAX_HEAD_LINES - 4)
+        client = await server.open((POST + lines + b"Content-Length: 3\r\n\r\na\nb") * 2)
+        assert [await client.answer() for _ in range(2)] == [(200, {"length": 3})] * 2
+
+    story(tell)
+
+
+def test_an_address_with_very_many_parameters_is_refused() -> None:
+    async def tell(server: Server, _: Any) -> None:
+        for number, status in ((protocol.MAX_PARAMETERS, 422), (protocol.MAX_PARAMETERS + 1, 431)):
+            client = await server.open(head("/health/live?" + "&".join("a" * number)))
+            assert (await client.answer())[0] == status
+
+    story(tell)
+
+
+def test_empty_lines_without_end_are_no_beginning_of_a_request() -> None:
+    async def tell(server: Server, _: Any) -> None:
+        assert (await (await server.open(b"\r\n" * 30_000)).rest()).startswith(b"HTTP/1.1 400 ")
+        client = await server.open()
+        assert b"HTTP/1.1 400 " in await client.trickle(b"\r\n")
+
+    story(tell)
+
+
+class Changing:
+    """One credential, which others decide about."""
+
+    def __init__(self) -> None:
+        self.caller_now: Caller | None = Caller(
+            "a", frozenset({"consumers:read", "personal:read"}), ("amount",), key="1", purpose="p"
+        )
+        self.asked = 0
+
+    async def caller(self, _: str) -> Caller:
+        self.asked += 1
+        if self.caller_now is None:
+            raise unauthorized("revoked")
+        return self.caller_now
+
+
+#: What changes of a credential, and whether its streams go on.
+CHANGES: dict[str, tuple[dict[str, Any] | None, bool]] = {
+    "revoked": (None, False),
+    "a scope is taken back": ({"scopes": frozenset({"consumers:read"})}, False),
+    "a mask is added": ({"masks": ("amount", "personal.email")}, False),
+    "another mask": ({"masks": ("personal.email",)}, False),
+    "another tenant": ({"tenant": "b"}, False),
+    "another purpose": ({"purpose": "q"}, False),
+    "bound no more": ({"purpose": None}, False),
+    "a scope is granted": ({"scopes": frozenset(SCOPES)}, True),
+    "no mask": ({"masks": ()}, True),
+    "another limit": ({"limit": "1/second", "name": "x", "endpoints": 1}, True),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_stream_ends_when_its_credential_may_less_than_at_its_beginning(
+    change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "RECHECK_SECONDS", 0.01)
+    changed, goes_on = CHANGES[change]
+
+    async def tell(server: Server, seen: dict[str, Any]) -> None:
+        credentials = seen["credentials"]
+        client = await server.open(head("/stream", "kith_x"))
+        await client.reader.readuntil(b"\r\n\r\n")
+        before = credentials.caller_now
+        credentials.caller_now = None if changed is None else replace(before, **changed)
+        asked = credentials.asked
+        if goes_on:
+            await until(lambda: credentials.asked > asked + 3)
+            assert len(server.connections) == 1
+        else:
+            await server.until_closed(1)
+            assert not (await client.rest()).endswith(b"0\r\n\r\n"), "it is no whole answer"
+
+    story(tell, credentials=Changing())
+
+
+def test_nothing_that_is_still_to_be_sent_arrives_after_a_revocation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel keeps megabytes for a client that reads slowly."""
+    monkeypatch.setattr(streams, "RECHECK_SECONDS", 0.01)
+
+    async def tell(server: Server, seen: dict[str, Any]) -> None:
+        client = await server.open(head("/stream", "kith_x"))
+        await client.reader.readuntil(b"\r\n\r\n")
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(0.05)
+        seen["credentials"].caller_now = None
+        await server.until_closed(1)
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(client.reader.read(), PATIENCE)
+
+    story(tell, credentials=Changing())
+
+
+def test_what_nobody_waits_for_any_more_does_not_wait_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a client that leaves at once has as many requests waiting as it can send in five seconds."""
+    monkeypatch.setattr(refusals, "LONGEST_SECONDS", 10.0 * PATIENCE)
+
+    async def tell(server: Server, seen: dict[str, Any]) -> None:
+        begun, ended, left = list[Any](), list[int](), asyncio.get_running_loop().create_future()
+        left.set_result(None)
+        access: Access = seen["app"].state.access
+        access.denials, answered = Refusals(a_second=1, at_once=1), access.answered
+        # All of its turns are given away, for longer than this test takes.
+        for _ in range(20 * PATIENCE):
+            await access.denials.wait(of_address("127.0.0.1"), left)
+
+        async def noted(scope: Any, status: int) -> None:
+            begun.append(scope)
+            await answered(scope, status)
+            ended.append(status)
+
+        access.answered = noted  # type: ignore[method-assign]
+        clients = [await server.open(head("/gate")) for _ in range(3)]
+        await until(lambda: len(begun) == 3)
+        assert ended == []
+        for each in clients:
+            each.close()
+        await until(lambda: ended == [401] * 3)
 
     story(tell)
 

@@ -160,6 +160,17 @@ def test_a_large_batch_is_judged_as_a_small_one() -> None:
     assert response.json()["rejected"][0]["index"] == MAX_EVENTS - 1
 
 
+@pytest.mark.parametrize("count", [9, 150, 1_500])
+def test_events_keep_their_order_however_long_each_takes_to_judge(count: int) -> None:
+    publisher = RecordingPublisher()
+    events = [fields(id=str(n), subject="ö" if n % 3 else "o") for n in range(count)]
+    events[5]["type"] = events[7]["type"] = "nothing"
+    response = post(app_with(publisher), events)
+    assert [each["index"] for each in response.json()["rejected"]] == [5, 7]
+    accepted = [n for n in range(count) if n not in (5, 7)]
+    assert [int(json.loads(message.value)["id"]) for message in publisher.messages] == accepted
+
+
 def test_an_empty_batch_is_fine() -> None:
     response = post(app_with(RecordingPublisher()), [])
     assert (response.status_code, response.json()) == (202, {"accepted": 0, "rejected": []})

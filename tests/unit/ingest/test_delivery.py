@@ -177,3 +177,44 @@ def test_who_had_no_turn_is_not_told_that_kafka_is_to_blame(monkeypatch: pytest.
         delivery.close()
 
     asyncio.run(story())
+
+
+def test_after_a_turn_that_failed_no_other_is_published() -> None:
+    """Its sender sends all again."""
+    failed: Future[None] = Future()
+    failed.set_exception(Unavailable("away"))
+
+    class Failing(Gated):
+        def send(self, messages: Sequence[Message]) -> Future[None]:
+            done = super().send(messages)
+            return failed if len(self.sent) == 2 else done
+
+    publisher = Failing()
+    publisher.go_on.set()
+
+    async def story() -> None:
+        delivery = Delivery(publisher, timeout=PATIENCE_SECONDS, most=ONE)
+        with ExitStack() as held:
+            held.enter_context(delivery.places.taken(A))
+            with pytest.raises(Unavailable, match="away"):
+                await delivery.publish(A, MESSAGES * 1_000, held)
+        await asyncio.wait_for(until_free(delivery), PATIENCE_SECONDS)
+        delivery.close()
+
+    asyncio.run(story())
+    assert len(publisher.sent) == 2
+
+
+def test_what_the_publisher_raises_is_raised() -> None:
+    class Broken(Gated):
+        def send(self, messages: Sequence[Message]) -> Future[None]:
+            raise TypeError(f"not {messages}")
+
+    async def story() -> None:
+        delivery = Delivery(Broken(), timeout=PATIENCE_SECONDS, most=ONE)
+        with pytest.raises(TypeError):
+            await post(delivery)
+        await asyncio.wait_for(until_free(delivery), PATIENCE_SECONDS)
+        delivery.close()
+
+    asyncio.run(story())

@@ -243,13 +243,14 @@ def test_a_quota_of_a_day_refuses_a_batch_as_a_whole_and_says_when_nothing_can_b
     asyncio.run(story())
 
 
+@pytest.mark.parametrize(("function", "more"), [("_accept", {}), ("_judge", {"sequence": "1"})])
 def test_a_batch_is_judged_in_slices_and_another_tenants_batch_comes_in_between(
-    monkeypatch: pytest.MonkeyPatch,
+    function: str, more: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One thread judges all large batches. The second tenant's is judged after one slice of the first's."""
+    """One thread judges all large batches. The second tenant's is judged beside the first's."""
     order: list[str] = []
     began, go_on = threading.Event(), threading.Event()
-    judge = judging.Door._judge
+    judge = getattr(judging.Door, function)
 
     def noted(self: judging.Door, index: int, raw: bytes, added: Any, tenant: Any, *rest: Any) -> Any:
         order.append(tenant)
@@ -265,22 +266,53 @@ def test_a_batch_is_judged_in_slices_and_another_tenants_batch_comes_in_between(
         submitted.append(owner.tenant)
         return found
 
-    monkeypatch.setattr(judging.Door, "_judge", noted)
+    monkeypatch.setattr(judging.Door, function, noted)
     monkeypatch.setattr(FairPool, "submit", watched)
 
     async def story() -> None:
         door = Door()
-        large = [fields(id=f"e{each}") for each in range(1_000)]
+        large = [fields(id=f"e{each}", **more) for each in range(2_500)]
         first = asyncio.create_task(door.post("kith_a-1", large))
         assert await asyncio.get_running_loop().run_in_executor(None, began.wait, PATIENCE)
-        second = asyncio.create_task(door.post("kith_b-1", large[:100]))
+        second = asyncio.create_task(door.post("kith_b-1", large[:500]))
         while "b" not in submitted:
             await asyncio.sleep(0.001)
         go_on.set()
-        assert (await second).json()["accepted"] == 100
-        assert (await first).json()["accepted"] == 1_000
+        assert (await second).json()["accepted"] == 500
+        assert (await first).json()["accepted"] == 2_500
 
     asyncio.run(story())
-    assert order[:100] == ["a"] * 100
-    assert order[100:200] == ["b"] * 100
-    assert order[200:] == ["a"] * 900
+    assert (order.count("a"), order.count("b")) == (2_500, 500)
+    last = len(order) - 1 - order[::-1].index("b")
+    assert order[:last].count("a") <= 1_000, "a slice of the first for each of the second, and one before"
+
+
+def test_facts_that_are_certainly_valid_do_not_wait_for_the_thread_that_judges_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: list[str] = []
+    began, go_on = threading.Event(), threading.Event()
+    judge = judging.Door._judge
+
+    def noted(self: judging.Door, *arguments: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        if threads[-1].startswith("compute"):
+            began.set()
+            assert go_on.wait(PATIENCE)
+        return judge(self, *arguments)
+
+    monkeypatch.setattr(judging.Door, "_judge", noted)
+
+    async def story() -> None:
+        door = Door()
+        # A small body of events that take long: each is told what is wrong with it.
+        first = asyncio.create_task(door.post("kith_a-1", [{}] * 2_500))
+        assert await asyncio.get_running_loop().run_in_executor(None, began.wait, PATIENCE)
+        facts = [fields(id=f"e{each}") for each in range(150)]
+        assert (await door.post("kith_b-1", facts)).json()["accepted"] == 150
+        go_on.set()
+        assert len((await first).json()["rejected"]) == 2_500
+
+    asyncio.run(story())
+    assert len(threads) == 2_500
+    assert sum(not name.startswith("compute") for name in threads) <= 100, "the event loop is free soon"

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from shared.contracts.errors import ConfigurationError
+from services.importer.rejects import Rejects
+from services.importer.row import BadRow
+from shared.contracts.errors import ConfigurationError, InvalidEvent
 from shared.local.cache import cache_folder
 from shared.local.contexts import Held, read
-from shared.local.private import private_file, private_folder, write_private
+from shared.local.private import private_file, private_folder, write_into, write_private
 from shared.local.processes import Process
 from shared.local.servers import data_folder
+from shared.vault.master import add_to_file
 from tests.support.waiting import PATIENCE_SECONDS
 
 
@@ -33,6 +36,90 @@ def test_a_new_folder_is_its_owners_whatever_the_umask(tmp_path: Path) -> None:
     said: list[str] = []
     assert mode(private_folder(tmp_path / "above" / "data", said.append)) == 0o700
     assert said == []
+
+
+def test_what_is_made_above_a_private_folder_is_private_too(tmp_path: Path) -> None:
+    """Else another user could exchange the folder as a whole."""
+    key, cached = tmp_path / "a" / "b" / "master.key", tmp_path / "c" / "d" / "cache"
+    add_to_file(key)
+    with data_folder(tmp_path / "e" / "f" / "data"), pytest.MonkeyPatch.context() as patched:
+        patched.setenv("KITH_CACHE_FOLDER", str(cached))
+        cache_folder()
+    held = Held.take(str(tmp_path / "g" / "h" / "there.json"), "up", "kith up")
+    held.end()
+    made = [path for path in tmp_path.rglob("*") if path.is_dir()]
+    assert len(made) == 10
+    assert {mode(path) for path in made} == {0o700}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only an administrator can give a file away")
+@pytest.mark.parametrize("laid", ["a folder", "a link", "a link to a link", "a folder behind a link of one's own"])
+def test_nothing_is_put_where_another_user_has_laid_the_way(laid: str, tmp_path: Path) -> None:
+    shared, mine = tmp_path / "shared", tmp_path / "mine"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    mine.mkdir(0o755)
+    theirs = shared / "kith"
+    if laid.startswith("a folder"):
+        theirs.mkdir(0o777)
+    else:
+        theirs.symlink_to(mine)
+    os.chown(theirs, 12_345, -1, follow_symlinks=False)
+    named = theirs
+    if laid == "a link to a link":
+        named = shared / "other"
+        named.symlink_to("kith")
+    elif laid.endswith("of one's own"):
+        named = mine / "there"
+        named.symlink_to(theirs)
+    for path in (named, named / "data"):
+        with pytest.raises(ConfigurationError, match=r"kith belongs to another user.*12345"), data_folder(path):
+            pass
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv("KITH_CACHE_FOLDER", str(path))
+            with pytest.raises(ConfigurationError, match="12345"):
+                cache_folder()
+    assert mode(mine) == 0o755
+    assert [path.name for path in mine.iterdir()] in ([], ["there"])
+
+
+def test_a_way_of_ones_own_is_gone(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    (tmp_path / "disk").mkdir()
+    (shared / "link").symlink_to("../disk")
+    with data_folder(shared / "link" / "data"):
+        assert mode(tmp_path / "disk" / "data") == 0o700
+    (shared / "loop").symlink_to("loop")
+    with pytest.raises(ConfigurationError, match="loop"), data_folder(shared / "loop" / "data"):
+        pass
+
+
+def test_what_a_person_names_to_write_into_is_private(tmp_path: Path) -> None:
+    for before in (None, "longer than what is written"):
+        path = tmp_path / f"{before is None}.receipt"
+        if before is not None:
+            path.write_text(before)
+        write_into(path, "text\n")
+        assert (mode(path), path.read_text()) == (0o600, "text\n")
+    write_into(Path("/dev/null"), "text")
+    assert Path("/dev/null").is_char_device()
+    with Rejects(tmp_path / "rejected", added=True) as rejects:
+        rejects.add("shop", BadRow(1, "invalid", "is bad", "x"), InvalidEvent("invalid", "is bad"))
+    assert mode(tmp_path / "rejected") == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only an administrator can give a file away")
+def test_nothing_is_written_into_another_users_file(tmp_path: Path) -> None:
+    for name in ("receipt", "rejected"):
+        (tmp_path / name).touch()
+        os.chown(tmp_path / name, 12_345, -1)
+    with pytest.raises(ConfigurationError, match="12345"):
+        write_into(tmp_path / "receipt", "text")
+    with pytest.raises(ConfigurationError, match="12345"), Rejects(tmp_path / "rejected", added=True) as rejects:
+        rejects.add("shop", BadRow(1, "invalid", "is bad", "x"), InvalidEvent("invalid", "is bad"))
+    assert {(tmp_path / name).read_text() for name in ("receipt", "rejected")} == {""}
 
 
 @pytest.mark.parametrize("wide", [0o755, 0o777, 0o750, 0o701, 0o770])

@@ -1,12 +1,14 @@
 """When a delivery is attempted again."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.webhooks.delivery import retry_policy
+from services.webhooks.delivery.health import Health
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
@@ -59,6 +61,46 @@ def test_an_endpoint_pauses_longer_and_longer_but_single_failures_do_not_stop_it
 
 
 def test_five_days_without_a_success_disable() -> None:
-    assert not retry_policy.is_given_up(None, NOW)
-    assert not retry_policy.is_given_up(NOW - timedelta(days=4, hours=23), NOW)
-    assert retry_policy.is_given_up(NOW - timedelta(days=5), NOW)
+    failed = [NOW - timedelta(days=1)]
+    assert not retry_policy.is_given_up(None, failed, NOW)
+    assert not retry_policy.is_given_up(NOW - timedelta(days=4, hours=23), failed, NOW)
+    assert retry_policy.is_given_up(NOW - timedelta(days=5), failed, NOW)
+
+
+HOURS = st.integers(1, 300).map(lambda quarters: timedelta(minutes=15 * quarters))
+
+
+@given(st.lists(HOURS, min_size=1, max_size=60))
+def test_what_is_remembered_of_failures_decides_as_all_of_them_do(gaps: list[timedelta]) -> None:
+    health, endpoint = Health({}), dict[str, Any]()
+    times: list[datetime] = []
+    now = NOW
+    for gap in gaps:
+        now += gap
+        times.append(now)
+        health.failed(500, None, now, 0.0, lambda: 0.0)
+        within = [at for at in times if retry_policy.FAILED_BEFORE <= now - at <= retry_policy.DISABLED_AFTER]
+        long = now - times[0] >= retry_policy.DISABLED_AFTER
+        if health.is_given_up(now):
+            assert long
+            assert within, "never without a failure that counts"
+        elif long and within:
+            # One that is not remembered is within an hour of one that is, and that one counts no more.
+            assert all(now - at > retry_policy.DISABLED_AFTER - timedelta(hours=1) for at in within)
+        endpoint |= health.changes(endpoint, now, delivered=False, gone=False).stated
+        assert len(endpoint["failed"]) <= 5 * 24 + 1
+        # Another process reads it, and goes on.
+        health = Health(endpoint)
+
+
+def test_an_endpoint_of_before_failures_were_remembered_gets_half_a_day() -> None:
+    endpoint: dict[str, Any] = {"failing_since": NOW - timedelta(days=9), "failures": 7}
+    health = Health(endpoint)
+    for hours, disabled in ((0, False), (11, False), (12, True)):
+        now = NOW + timedelta(hours=hours)
+        health.failed(500, None, now, 0.0, lambda: 0.0)
+        changes = health.changes(endpoint, now, delivered=False, gone=False)
+        assert ("state" in changes.stated) is disabled
+    assert changes.stated["failed"] == [NOW + timedelta(hours=hours) for hours in (0, 11, 12)]
+    removed = health.changes({**endpoint, **changes.stated}, NOW, delivered=True, gone=False).removed
+    assert removed == {"failing_since", "failures", "failed"}

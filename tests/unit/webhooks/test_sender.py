@@ -146,7 +146,6 @@ class Templated:
                 del left[each.delivery["subject"]]
 
         queue.settle.side_effect = settle
-        queue.has_failed.return_value = False
         renderer = Renderer(Mock(), str, lambda _tenant, _consumer: None, None)
         request = renderer.request
 

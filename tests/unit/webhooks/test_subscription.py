@@ -67,6 +67,26 @@ def test_a_filter_learns_nothing_of_what_is_masked() -> None:
     assert not wanted(["consumer_id"], filter="data.consumer_id == 'ada'")
 
 
+@pytest.mark.parametrize(
+    ("mask", "stated", "sent"),
+    [
+        ("kind", {"kinds": ["purchase"]}, False),
+        ("provider_id", {"providers": ["cafe"]}, False),
+        ("categories", {"categories": ["bar"]}, False),
+        ("provider_id", {"categories": ["bar"]}, False),
+        ("consent.mail", {"purpose": "mail"}, False),
+        ("consent", {"purpose": "app_7", "bound": True}, True),
+        ("amount", {"kinds": ["purchase"], "providers": ["cafe"]}, True),
+        ("kind", {"providers": ["cafe"]}, True),
+    ],
+)
+def test_a_mask_that_came_later_ends_the_choice_by_what_it_hides(
+    mask: str, stated: dict[str, Any], sent: bool
+) -> None:
+    assert wanted(**stated)
+    assert wanted([mask], **stated) is sent
+
+
 def test_masks_hold_in_bodies() -> None:
     body = body_of(CHANGE, ["amount", "event.id"])
     text = orjson.dumps(body)

@@ -472,6 +472,21 @@ def test_the_command_checks_a_saved_version(tmp_path: Path, published: Published
     assert "relations GET /v1/relationships/{consumer_id}/{provider_id}" in listed
 
 
+def test_expectations_of_another_team_control_no_terminal(tmp_path: Path, published: Published) -> None:
+    write_folder(published, tmp_path / "saved")
+    hostile = "ada\x1b[2J\x9b5A"
+    reads = [
+        {"contract": f"topic {hostile}", "fields": ["x"]},
+        {"contract": "topic relation-changes", "fields": [hostile]},
+    ]
+    (tmp_path / "theirs.json").write_text(json.dumps({"reader": hostile, "reads": reads}))
+    theirs = [str(tmp_path / "theirs.json"), "--from", str(tmp_path / "saved")]
+    told = CliRunner().invoke(contract_app, ["check", *theirs])
+    assert (told.exit_code, told.output.count("broken")) == (1, 2), told.output
+    assert told.output.count("ada") >= 3
+    assert not {"\x1b", "\x9b"} & set(told.output)
+
+
 def test_the_file_of_the_guide_holds(tmp_path: Path, published: Published) -> None:
     [block] = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/how-to/contracts.md").read_text(), re.DOTALL)
     (tmp_path / "billing.toml").write_text(block)

@@ -110,8 +110,9 @@ export function view(main) {
 
   function communities(found) {
     if (!found.items.length) return found.reason ? [h("p", { class: "note" }, sentence(found.reason))] : null;
-    const names = (shares) => shares.flatMap(({ name, providers }, at) => [at ? ", " : "", isolated(name),
-      ` (${whole(providers)})`]);
+    // Hidden from a key with masks, it is a text.
+    const names = (shares) => Array.isArray(shares) ? shares.slice(0, 3).flatMap(({ name, providers }, at) =>
+      [at ? ", " : "", isolated(name), ` (${whole(providers)})`]) : shares;
     const { items } = found, some = items.slice(0, grouped);
     const all = items.length === GROUPS ? `The first ${whole(GROUPS)} communities`
       : plural(items.length, "community", "communities");
@@ -119,8 +120,8 @@ export function view(main) {
       found.as_of.at.slice(0, 16).replace("T", " ")} UTC`,
     ["Community", "Consumers", "Providers", "Strongest", "Sells", "Where"],
     some.map((one) => [one.id, people(one.consumers), counted(one.providers),
-      one.strongest.slice(0, 3).map((each) => link("provider", each.id, each.name)), names(one.categories.slice(0, 3)),
-      names(one.places.slice(0, 3))]), "groups"), further(items.length - some.length, () => {
+      one.strongest.slice(0, 3).map((each) => link("provider", each.id, each.name)), names(one.categories),
+      names(one.places)]), "groups"), further(items.length - some.length, () => {
       grouped = items.length;
       communities(found);
     }) ?? "");
