@@ -494,7 +494,8 @@ def test_two_processes_share_endpoints_and_one_takes_over(world: World, there: R
 
 
 def test_a_full_queue_becomes_a_cursor(world: World, there: Receiver, monkeypatch: Any) -> None:
-    monkeypatch.setattr("services.webhooks.fanout.queue_filler.MOST_QUEUED", 20)
+    for name in ("MOST_QUEUED", "_LEAST_QUEUED"):
+        monkeypatch.setattr(f"services.webhooks.fanout.queue_filler.{name}", 20)
     made = world.create(there.url)
     there.rule = lambda _: 500
     ids = world.publish(*[f"c{n}" for n in range(30)])

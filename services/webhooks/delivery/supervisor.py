@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from services.webhooks.delivery.addresses import Network
@@ -70,7 +71,9 @@ class Supervisor:
         self._queue, self._leases, self._renderer, self._metrics = queue, leases, renderer, metrics
         self._owner, self._allowed, self._ready, self._served = owner, allowed, ready, served
         self._tell = tell
-        self._processor = Processor(speed=Contention().share)
+        #: The part of a processor that the senders' thread gets of what it wants.
+        self._speed: Callable[[], float] = lambda: 1.0
+        self._processor = Processor(speed=lambda: self._speed())
         self._pool = FairPool("webhooks", _THREADS, Most(LARGEST, LARGEST, LARGEST), processor=self._processor)
         # The process's own work, such as its leases, waits for nobody's queue.
         self._own = FairPool("webhooks-own", 1, Most(LARGEST, LARGEST, LARGEST))
@@ -84,7 +87,6 @@ class Supervisor:
             metrics,
             ended=self._stopping.is_set,
             arrived=self.arrived,
-            processor=self._processor,
         )
         self._thread = threading.Thread(target=self._work, name="webhooks", daemon=True)
         self._renewed = -1e9
@@ -130,6 +132,7 @@ class Supervisor:
             self._processor,
         )
         self._loop = asyncio.get_running_loop()
+        self._speed = Contention(Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")).share
         try:
             while not self._stopping.is_set():
                 try:

@@ -101,6 +101,11 @@ class Feed:
             found.append(Part(id, self._place(id), lane["start"], next, lane["end"], at, feed))
         return [part for part in found if part.next < part.end]
 
+    def replayed(self) -> set[str]:
+        """The endpoints with a replay that is not enqueued whole, or was not when it was last looked at."""
+        with translated():
+            return {*self._database[RANGES].distinct("endpoint")}
+
     def finished_ranges(self, endpoint: str) -> None:
         """Delete the ranges that are enqueued whole."""
         with translated():

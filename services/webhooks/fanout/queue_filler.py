@@ -52,8 +52,8 @@ class QueueFiller:
     ) -> None:
         """``seconds``: how long new work is begun for the endpoints of one tenant at a time; ``rounds_seconds``:
         how long a new round through all of them is begun. ``ended`` says whether the process is about to end;
-        ``arrived`` is called with the endpoints for which something was enqueued. While others want the
-        ``processor``, too, a tenant is fed for its share of the time."""
+        ``arrived`` is called with the endpoints for which something was enqueued. ``processor`` says whose turn it
+        is: while others are to be fed, too, a tenant is fed for its share of the time."""
         self._seconds, self._rounds_seconds, self._ended = seconds, rounds_seconds, ended
         self._arrived, self._processor = arrived, processor or Processor()
         self._queue, self._open_log, self._metrics = queue, open_log, metrics
@@ -63,6 +63,8 @@ class QueueFiller:
         self._turns: dict[str, RoundRobin] = defaultdict(lambda: RoundRobin(seconds))
         #: Of each endpoint, the last part that was fed: of ranges (False), and of what is live (True).
         self._fed: dict[str, dict[bool, str]] = {}
+        #: The endpoints that had a replay at the last look.
+        self._replayed: set[str] = set()
 
     def fill(self, endpoints: Sequence[Document]) -> None:
         """Feed the endpoints that this process sends for, as they are served. Raises Unavailable."""
@@ -99,6 +101,7 @@ class QueueFiller:
             del self._fed[id]
         # What waits for a tenant waits in Kafka: only what may be sent soon is read again and stored.
         most = {tenant: max(_LEAST_QUEUED, MOST_QUEUED // len(own)) for tenant, own in left.items()}
+        self._replayed = self._feed.replayed()
         end = time.monotonic() + self._rounds_seconds
         while left:
             soonest = min(self._processor.wait_seconds(Owner(tenant, _FEED)) for tenant in left)
@@ -142,7 +145,10 @@ class QueueFiller:
                 self._queue.add(disabled_notices(endpoint, self._queue.endpoints(), now()))
                 self._queue.change(id, Changes(removed={"notice"}))
             return False
-        self._feed.finished_ranges(id)
+        if id in self._replayed:
+            self._feed.finished_ranges(id)
+        if length >= most // 2:
+            return False
         parts = self._in_turn(id, self._feed.parts(id))
         end = time.monotonic() + self._seconds
         for part in parts[:_PIECES]:

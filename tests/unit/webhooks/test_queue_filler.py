@@ -48,6 +48,7 @@ class World:
         reader()
         feed = Mock(spec=Feed)
         feed.parts.side_effect = self._parts
+        feed.replayed.return_value = {*self.left}
         feed.enqueue.side_effect = self._enqueue
         return feed
 
