@@ -1,7 +1,7 @@
 """Who has withdrawn a consent is in nothing that is stored, whatever purpose it was and whatever ran meanwhile."""
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.intelligence.consented import purpose_for
-from services.intelligence.engine.snapshot import NodeFigures
+from services.intelligence.engine.snapshot import NodeFigures, Snapshot
 from services.intelligence.job import Job
 from services.intelligence.outcomes.recorder import Recorder
 from services.intelligence.outcomes.settings import recording_of
@@ -33,6 +33,7 @@ class Following:
 
     def __init__(self, state: State) -> None:
         self.state = state
+        self.is_writing = False
 
     def problems(self) -> list[str]:
         return []
@@ -44,8 +45,11 @@ class Following:
     def reading(self, _: str) -> Any:
         return nullcontext(self.state)
 
-    def writing(self) -> Any:
-        return nullcontext()
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        self.is_writing = True
+        yield
+        self.is_writing = False
 
 
 class Stored:
@@ -152,6 +156,33 @@ def test_who_withdraws_while_the_job_runs_is_not_in_its_figures(fails: bool) -> 
     else:
         job_of(state, nodes).look()
     assert nodes.found["acme"] == {"ada", "cem"}
+
+
+def test_erasures_of_all_do_not_wait_while_the_figures_of_one_tenant_are_computed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever leaves meanwhile is not stored, not even for a moment: the process may end in it."""
+    state = State({})
+    tenant = state.tenant("acme")
+    for consumer in CONSUMERS:
+        tenant.put(consumer, "p", ONCE)
+    following, held = Following(state), list[bool]()
+    figures = Snapshot.figures
+
+    def computed(snapshot: Snapshot, shown: int) -> Any:
+        held.append(following.is_writing)
+        tenant.put("bob", "p", None)
+        return figures(snapshot, shown)
+
+    def stored() -> None:
+        held.append(following.is_writing)
+        assert nodes.found["acme"] == {"ada", "cem"}
+
+    nodes = Nodes(stored)
+    monkeypatch.setattr(Snapshot, "figures", computed)
+    Job(following, nodes, 300.0, lambda: NOW).look()  # type: ignore[arg-type]
+    assert held == [False, True]
+    assert nodes.jobs["acme"]["nodes"] == 3
 
 
 def test_a_tenant_that_has_lost_its_last_relationship_loses_its_figures() -> None:
