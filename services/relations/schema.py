@@ -156,10 +156,7 @@ COLLECTIONS: Collections = {
     # Their head's guard protects them: no transaction changes cells without it.
     CELLS: CollectionSpec(_CELLS, indexes=((("tenant", 1), ("kind", 1)),)),
     ERASED: CollectionSpec(_ERASED, guard="mode"),
-<<<<<<< ours
     # The index is of the list of a tenant's erasures, which the privacy service gives.
-=======
->>>>>>> theirs
     ERASURES: CollectionSpec(_ERASURES, indexes=((("tenant", 1), ("consumer_id", 1)),), guard="asked"),
     KEYS: KEYS_SPEC,
     DEAD_LETTERS: SPEC,

@@ -4,21 +4,18 @@ empty collection that looks at nothing. And what many erasures cost that come to
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 import services.relations.fact_erasure as erasing
-from services.privacy.erasure_list import ErasureList
-from services.privacy.schema import COLLECTIONS as PRIVACY
-from services.privacy.schema import REQUESTS
 from services.relations.fact_erasure import ERASED, weight
 from services.relations.fact_fold import FactFold
 from services.relations.facts import project_facts
 from services.relations.schema import COLLECTIONS
 from shared.contracts.codec import encode
 from shared.contracts.events import SubjectErased, SubjectErasedData
-from shared.erasure.records import erasure_id, hashed
+from shared.erasure.records import hashed
 from shared.mongo.store import prepare
 from shared.runtime.protocols import Ask, Document, Get, GetByPrefix, Partition, Record
 from shared.testing.memory import MemoryStore
@@ -154,39 +151,3 @@ def test_an_order_weighs_more_than_another_event() -> None:
     plain = encode(recorded("e", "2026-01-01T00:00:00Z", text="relation.subject_erased"))
     assert weight(Record(PLACE, 0, 0, None, encode(order("c1")))) >= 100
     assert weight(Record(PLACE, 0, 0, None, plain)) == weight(Record(PLACE, 0, 0, None, None)) == 1
-
-
-def test_a_tenants_list_of_erasures_looks_at_none_of_another_tenant(mongo_database: Mongo) -> None:
-    prepare(mongo_database, COLLECTIONS)
-    prepare(mongo_database, PRIVACY)
-    now, asked = datetime(2026, 5, 3, tzinfo=UTC), {"delete": {"time": 0, "source": "s", "id": "e"}}
-    for tenant, number in (("evil", 300), ("good", 4)):
-        names = [f"ж{n}" for n in range(number)]
-        ids = {name: erasure_id(tenant, name) for name in names}
-        own = [{"tenant": tenant, "consumer_id": name, "mode": "delete"} for name in names]
-        mongo_database[REQUESTS].insert_many(
-            [
-                {**each, "_id": f"{ids[each['consumer_id']]}/1", "erasure": ids[each["consumer_id"]], "asked": now}
-                for each in own
-            ]
-        )
-        mongo_database["erasures"].insert_many(
-            [{**each, "_id": ids[each["consumer_id"]], "asked": asked} for each in own]
-        )
-
-    class Told:
-        def states(self, _: str, ids: list[str]) -> list[Document]:
-            return [
-                dict.fromkeys(("erasure", "consumer_id", "mode", "asked", "done"), id) | {"steps": []}
-                for id in ids
-            ]
-
-    mongo_database.command("profile", 2)
-    try:
-        found, _ = ErasureList(mongo_database, str, cast(Any, Told())).page("good", 10, None)
-    finally:
-        mongo_database.command("profile", 0)
-    assert {each["erasure"] for each in found} == {erasure_id("good", f"ж{n}") for n in range(4)}
-    asked_for = [each for each in mongo_database["system.profile"].find({}) if "erasure" in each["ns"]]
-    # Of the 304 of each collection: for the list, and for what was stored before ids were normalised.
-    assert [each["docsExamined"] <= 12 for each in asked_for] == [True, True]
