@@ -110,7 +110,10 @@ def create_app(
         caller: CallerOf,
         _: TenantOf,
     ) -> Any:
-        """Score and rank of a provider that the consumer knows are made of the consumer's other relationships."""
+        """Score and rank of a provider that the consumer knows are made of the consumer's other relationships.
+        Needs `relations:read`, too."""
+        if not caller.may(RELATIONS_READ):
+            raise forbidden(RELATIONS_READ)
         return json_response(questions.affinity(caller, consumer_id, provider_id, query))
 
     add_next(app, questions)
