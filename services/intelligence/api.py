@@ -102,7 +102,7 @@ def create_app(
         response_model=answers.Affinity,
         responses=COMBINED,
     )
-    @needs(INTELLIGENCE_READ, purpose=LEARNED)
+    @needs(INTELLIGENCE_READ, RELATIONS_READ, purpose=LEARNED)
     def affinity(
         consumer_id: Annotated[PathId, DerivedFrom("consumer_id"), Path()],
         provider_id: Annotated[PathId, DerivedFrom("provider_id"), Path()],
@@ -110,10 +110,7 @@ def create_app(
         caller: CallerOf,
         _: TenantOf,
     ) -> Any:
-        """Score and rank of a provider that the consumer knows are made of the consumer's other relationships.
-        Needs `relations:read`, too."""
-        if not caller.may(RELATIONS_READ):
-            raise forbidden(RELATIONS_READ)
+        """Score and rank of a provider that the consumer knows are made of the consumer's other relationships."""
         return json_response(questions.affinity(caller, consumer_id, provider_id, query))
 
     add_next(app, questions)
