@@ -386,8 +386,9 @@ class Settings(BaseSettings):
     intelligence_max_edges: int = Field(
         50_000_000,
         ge=1,
-        description="Most relationships that a process of intelligence holds in memory. Beyond it, the largest"
-        " tenant's are let go, and its questions are refused (503) until the process starts again.",
+        description="Most relationships that a process of intelligence holds in memory, of 64 bytes each; what"
+        " tenants have besides counts in the same unit. Beyond it, the largest tenant's are let go, and its"
+        " questions are refused (503) until the process starts again.",
     )
     outcomes_share: float = Field(
         0.0,

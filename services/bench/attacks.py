@@ -18,12 +18,18 @@ STARTED = "started"
 _PAUSE_SECONDS = 0.02
 #: Events of a request: erasures fill a body, and facts are answered within the time that is measured.
 _ERASURES, _EVENTS = 2_500, 500
+#: Numbers in the place of ``{}`` in a path.
+_VARIED = 200
+_BODIES: Mapping[str, object] = {
+    "campaign": {"consumer_ids": [f"c-{number:07d}" for number in range(1_000)], "limit": 20},
+    "registration": {"client_name": "bench", "scope": "relations:read"},
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """``connections`` to a ``service``, each with one request after the other. ``body`` names what is sent;
-    without ``reads`` the answer is left where it is."""
+    """``connections`` to a ``service``, each with one request after the other. ``{}`` in the ``path`` is another
+    number in each. ``body`` names what is sent; without ``reads`` the answer is left where it is."""
 
     title: str
     service: str
@@ -35,6 +41,8 @@ class Attack:
 
 _FILTER = quote("contains(tolower(relation_id),'x') or endswith(toupper(consumer_id),'Y')")
 _AROUND = "/v1/neighbours/provider/p-000001"
+_HUBS = "by=degree&side=consumer"
+_NEXT = "/v1/next?provider_id=p-000001&limit=100"
 ATTACKS: Mapping[str, Attack] = {
     "bodies": Attack("64 bodies of 1 MiB that never come", "ingest", 64, "/v1/events", "silent"),
     "erasures": Attack(f"batches of {_ERASURES:,} erasures", "ingest", 2, "/v1/events", "erasures"),
@@ -46,10 +54,23 @@ ATTACKS: Mapping[str, Attack] = {
     "wide": Attack("16 times a relationship of 1,000 kinds", "relations", 16, "/v1/relationships/wide/wide"),
     "documents": Attack("64 times one document", "relations", 64, "/v1/providers/p-000001"),
     "lists": Attack("60 lists of 1,000", "relations", 60, "/v1/relations?provider_id=p-000001&limit=1000"),
-    "around": Attack("60 times what is around a provider", "intelligence", 60, f"{_AROUND}?depth=2&limit=50"),
-    "next": Attack("60 lists of whom to call", "intelligence", 60, "/v1/next?provider_id=p-000001&limit=100"),
+    "around": Attack("150 times what is around a provider", "intelligence", 150, f"{_AROUND}?depth=2&limit=50"),
+    "next": Attack("150 lists of whom to call", "intelligence", 150, "/v1/next?provider_id=p-000001&limit=100"),
+    "central": Attack("150 lists of hubs", "intelligence", 150, f"/v1/central?{_HUBS}&limit=100"),
+    "communities": Attack("150 lists of communities", "intelligence", 150, "/v1/communities?limit=200"),
+    "kinds": Attack(
+        "150 questions about kinds in turn", "intelligence", 150, f"/v1/central?{_HUBS}&kind=kind_{{}}"
+    ),
+    "weights": Attack(
+        "60 lists of whom to call, each another way", "intelligence", 60, f"{_NEXT}&weights=visit:{{}}"
+    ),
+    "campaigns": Attack("60 campaigns of 1,000 consumers", "intelligence", 60, "/v1/campaigns", "campaign"),
     "endpoints": Attack("60 lists of webhook endpoints", "webhooks", 60, "/v1/webhooks/endpoints"),
-    "apps": Attack("60 lists of applications", "apps", 60, "/v1/apps"),
+    "apps": Attack("150 lists of applications", "apps", 150, "/v1/apps"),
+    "registrations": Attack("60 registrations at once", "apps", 60, "/register", "registration"),
+    "erased": Attack("150 lists of erasures", "privacy", 150, "/v1/erasures?limit=100"),
+    "persons": Attack("150 exports of a person", "privacy", 150, "/v1/consumers/wide/export"),
+    "audit": Attack("150 pages of the audit", "privacy", 150, "/v1/audit?limit=1000"),
     "streams": Attack("120 live streams", "analytics", 120, "/v1/live"),
 }
 
@@ -57,7 +78,7 @@ ATTACKS: Mapping[str, Attack] = {
 class Attacker:
     def __init__(self, attack: Attack, port: int, key: str) -> None:
         self._attack, self._port, self._key = attack, port, key
-        self._batches = 0
+        self._batches = self._asked = 0
         self.statuses: Counter[str] = Counter()
 
     async def run(self) -> None:
@@ -91,13 +112,18 @@ class Attacker:
 
     def _request(self) -> bytes:
         head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {self._key}\r\nConnection: close\r\n"
-        path = self._attack.path
+        self._asked += 1
+        path = self._attack.path.format(self._asked % _VARIED)
         if self._attack.body == "silent":
             return f"POST {path} HTTP/1.1\r\n{head}Content-Length: {2**20}\r\n\r\n".encode()
         if self._attack.body in ("erasures", "events"):
             self._batches += 1
             body = self._erasures() if self._attack.body == "erasures" else self._events
             head += f"Content-Type: application/cloudevents-batch+json\r\nContent-Length: {len(body)}\r\n"
+            return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
+        if self._attack.body:
+            body = json.dumps(_BODIES[self._attack.body]).encode()
+            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
             return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
         return f"GET {path} HTTP/1.1\r\n{head}\r\n".encode()
 

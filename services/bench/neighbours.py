@@ -54,8 +54,13 @@ PROBES = (
     Probe("activity", "analytics", "/v1/measures/activity"),
     Probe("a page of the feed", "exports", "/odata/v1/Relations?$top=100"),
     Probe("recommendations", "intelligence", "/v1/recommendations?provider_id=p-000001&record=false"),
+    Probe("what is around a provider", "intelligence", "/v1/neighbours/provider/p-000001?depth=2&limit=10"),
+    Probe("whom to call", "intelligence", "/v1/next?provider_id=p-000001"),
+    Probe("hubs", "intelligence", "/v1/central?by=degree"),
     Probe("webhook endpoints", "webhooks", "/v1/webhooks/endpoints"),
     Probe("applications", "apps", "/v1/apps"),
+    Probe("erasures", "privacy", "/v1/erasures"),
+    Probe("a page of the audit", "privacy", "/v1/audit?limit=10"),
 )
 
 

@@ -10,7 +10,9 @@ import typer
 from services.cli.commands import Kith
 from services.cli.context import OPTION, asking_for
 from services.cli.lazy import MARKUP
+from services.cli.signals import ends_as_interrupted
 from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.contracts.services import SERVICES
 
 #: What a machine refuses to write, and what to do about it.
 _REFUSED = {
@@ -50,6 +52,8 @@ def _kith(
 ) -> None:
     """The options of the command itself."""
     ctx.with_resource(asking_for(context))
+    if ctx.invoked_subcommand not in SERVICES:  # a service ends by what it serves with
+        ctx.with_resource(ends_as_interrupted())
 
 
 def main() -> None:

@@ -29,6 +29,12 @@ class Column:
     def width(self) -> int:
         return max(map(cell_len, [*self.cells, *self.label.split()]), default=0)
 
+    @property
+    def least(self) -> int:
+        """How narrow a column of texts may become: an address in it stays whole, so that it can be opened."""
+        words = (word for cell in self.cells for word in cell.split() if _is_address(word))
+        return max(map(cell_len, words), default=0) if self.text else self.width
+
 
 def table(columns: Sequence[Column], width: int) -> Iterator[str]:
     """The lines of a table, none longer than ``width`` unless one value alone is. Columns that do not fit are
@@ -56,10 +62,12 @@ def table(columns: Sequence[Column], width: int) -> Iterator[str]:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """``text`` in lines of at most ``width`` cells, broken between words, and within a word that is longer."""
+    """``text`` in lines of at most ``width`` cells, broken between words, and within a word that is longer, unless
+    it is the address of a page."""
     lines = [""]
     for word in text.split():
-        for part in chop_cells(word, max(width, 2)) if cell_len(word) > width else [word]:
+        whole = cell_len(word) <= width or _is_address(word)
+        for part in [word] if whole else chop_cells(word, max(width, 2)):
             if not lines[-1]:
                 lines[-1] = part
             elif cell_len(lines[-1]) + 1 + cell_len(part) <= width:
@@ -74,14 +82,19 @@ def printable(text: str) -> str:
     return "".join(character if is_harmless(character) else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
+def _is_address(word: str) -> bool:
+    return "://" in word
+
+
 def _narrowed(keys: Sequence[Column], widths: dict[int, int], room: int, gap: int) -> None:
     """Shorten the texts among the keys, widest first, until the keys fit."""
     while (beyond := _total(keys, widths, gap) - room) > 0:
-        texts = [column for column in keys if column.text and widths[id(column)] > _NARROW]
+        least = {id(column): max(_NARROW, column.least) for column in keys}
+        texts = [column for column in keys if column.text and widths[id(column)] > least[id(column)]]
         if not texts:
             return
         widest = max(texts, key=lambda column: widths[id(column)])
-        widths[id(widest)] = max(_NARROW, widths[id(widest)] - beyond)
+        widths[id(widest)] = max(least[id(widest)], widths[id(widest)] - beyond)
 
 
 def _total(columns: Sequence[Column], widths: dict[int, int], gap: int) -> int:

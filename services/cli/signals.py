@@ -1,9 +1,27 @@
-"""Turns Ctrl-C and SIGTERM into an orderly shutdown."""
+"""Turns signals into an orderly end."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+
+@contextmanager
+def ends_as_interrupted() -> Iterator[None]:
+    """SIGTERM and SIGHUP end what runs within as Ctrl-C does: by KeyboardInterrupt, so that files that are not
+    complete are removed. One that is ignored already, as by nohup, stays so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # which gets no signals
+        return
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

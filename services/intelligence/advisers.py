@@ -21,7 +21,6 @@ class Advisers:
     def __init__(self, models: Models, clock: Callable[[], float] = time.monotonic) -> None:
         self._models, self._clock = models, clock
         self._known: dict[str, tuple[float, Document | None]] = {}
-        self._made: dict[str, tuple[object, Recommender]] = {}
 
     def live(self, tenant: str) -> Document | None:
         """The model that answers for a tenant; None: the walk does. Raises Unavailable."""
@@ -30,22 +29,19 @@ class Advisers:
             known = self._known[tenant] = (now, self._models.live(tenant))
         return known[1]
 
-    def recommender(self, name: str, tenant: Tenant, model: Document) -> Recommender | None:
+    def recommender(self, tenant: Tenant, model: Document) -> Recommender | None:
         """The model on a tenant's graph; None where this version of Kith cannot read it. Call it while the graph
         does not change."""
-        key = (model["_id"], id(tenant.graph), tenant.described)
-        made = self._made.get(name)
-        if made is None or made[0] != key:
+        key = (model["_id"], tenant.described)
+        if tenant.made is None or tenant.made[0] != key:
             try:
                 learned = Model.of(model["parameters"])
             except (KeyError, ValueError) as error:
                 log.warning("the model %s:%d cannot be used: %s", model["name"], model["version"], error)
                 return None
-            made = self._made[name] = (
-                key,
-                Recommender(learned, tenant.graph, _profiles(tenant)),
-            )
-        return made[1]
+            tenant.made = key, Recommender(learned, tenant.graph, _profiles(tenant))
+        made: Recommender = tenant.made[1]
+        return made
 
 
 def _profiles(tenant: Tenant) -> Profiles:

@@ -35,27 +35,28 @@ _WHY: Mapping[str, str] = {
 
 
 class Estimator:
-    """Fits models, and keeps the latest: the same population has the same."""
+    """Fits models, and keeps the latest of each tenant: the same population has the same."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._kept: OrderedDict[bytes, BgNbd] = OrderedDict()
+        self._kept: dict[str, OrderedDict[bytes, BgNbd]] = {}
 
-    def has(self, found: Population) -> bool:
+    def has(self, tenant: str, found: Population) -> bool:
         with self._lock:
-            return found.key in self._kept
+            return found.key in self._kept.get(tenant, ())
 
-    def of(self, found: Population) -> BgNbd:
+    def of(self, tenant: str, found: Population) -> BgNbd:
         key = found.key
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
+            kept = self._kept.setdefault(tenant, OrderedDict())
+            if key in kept:
+                kept.move_to_end(key)
+                return kept[key]
         model = fitted(found)
         with self._lock:
-            self._kept[key] = model
-            if len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+            kept[key] = model
+            if len(kept) > _KEPT:
+                kept.popitem(last=False)
         return model
 
 
@@ -111,10 +112,10 @@ class Calling:
             with self._questions.reading(caller.tenant) as state:
                 graph = state.known(caller.tenant).graph
                 among = population(graph, question)
-                if among.repeaters < FEWEST or self._estimator.has(among) or attempt == _ATTEMPTS:
+                if among.repeaters < FEWEST or self._estimator.has(caller.tenant, among) or attempt == _ATTEMPTS:
                     return self._shown(caller, state, among, query, question, money)
             # The graph changes meanwhile; its complete months hardly ever do.
-            self._estimator.of(among)
+            self._estimator.of(caller.tenant, among)
         raise AssertionError("the last attempt answers")
 
     def _shown(
@@ -151,7 +152,7 @@ class Calling:
             return {**answer, **_lack(presenter, question, "too_few")}
         if not found.repeaters:
             return {**answer, **_lack(presenter, question, "no_repeaters")}
-        model = self._estimator.of(among)
+        model = self._estimator.of(caller.tenant, among)
         listed = calls(found, model, question, query.horizon_months, money)
         if isinstance(listed, str):
             return {**answer, **_lack(presenter, question, listed)}

@@ -12,12 +12,12 @@ import orjson
 from services.intelligence.checks import Checks
 from services.intelligence.queue_lock import QueueLocks
 from services.intelligence.rows import Money
-from services.intelligence.state import Inconsistent, Provider, State
+from services.intelligence.state import ROOM_BYTES, UNBOUNDED, Held, Inconsistent, Provider, State
 from shared.contracts.changes import RelationChange, decode_change
 from shared.contracts.errors import InvalidEvent, Unavailable
 from shared.contracts.topics import CHANGES, Topics
 from shared.runtime.protocols import Record
-from shared.runtime.sequence_numbers import NUMBER
+from shared.runtime.sequence_numbers import NUMBER, place_of
 from shared.runtime.tail import Tail, TailLost
 
 log = logging.getLogger(__name__)
@@ -26,8 +26,10 @@ log = logging.getLogger(__name__)
 _PAUSE_SECONDS, _PAUSES = 5.0, 10.0
 #: For so long answers may be behind; then the process is not ready.
 _BEHIND_SECONDS = 60.0
-#: Changes of one tenant that are applied before its questions get their turn.
-_PORTION = 50
+#: Records of which the profiles are read again in one query, and the changes made in one turn of their tenant.
+_PORTION = 500
+#: Changes of a tenant that wait for its questions; for more, the changes of all wait.
+_MOST_PENDING = 50_000
 
 
 class Source(Protocol):
@@ -36,14 +38,14 @@ class Source(Protocol):
     @property
     def version(self) -> int: ...
     def numbers(self) -> Mapping[str, int]: ...
-    def scan(self, going_on: Callable[[], bool]) -> State: ...
+    def scan(self, going_on: Callable[[], bool], most: int = UNBOUNDED) -> State: ...
     def providers(self, tenant: str, ids: list[str]) -> Mapping[str, Provider]: ...
     def granted(self, tenant: str, ids: list[str], purpose: str) -> set[str]: ...
     def money(self, tenant: str, pairs: list[tuple[str, str]], asked: Money) -> dict[str, int]: ...
 
 
 class Listener(Protocol):
-    """Is told what the state has followed. Must not wait."""
+    """Is told what the state has followed, in the turn of the tenant. Must not wait."""
 
     def moved(self, tenant: str, consumer_id: str, provider_ids: Iterable[str]) -> None:
         """Relations of a consumer with these providers have changed."""
@@ -61,6 +63,9 @@ class Follower:
     of theirs is left and nothing is being written. Both may raise Unavailable.
 
     Read a tenant's part of the state within ``reading``. Thread-safe.
+
+    Who reads a tenant's part does not keep the log waiting: the tenant's changes are put aside meanwhile, and
+    made by who has its turn next. So the changes of the others do not wait.
     """
 
     def __init__(
@@ -72,7 +77,7 @@ class Follower:
         unreadable: Callable[[Record, InvalidEvent], None] = lambda *_: None,
         erased: Callable[[str, str], None] = lambda *_: None,
         listener: Listener | None = None,
-        most_edges: int = 1 << 31,
+        most_edges: int = UNBOUNDED,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._most_edges = most_edges
@@ -98,6 +103,8 @@ class Follower:
         self.scan_seconds = 0.0
         self.changes = 0
         self.lost = 0
+        #: What who read a tenant's part of a state found there.
+        self._found: tuple[State, Inconsistent] | None = None
         self._checks = Checks(lambda: (source.numbers(), source.version), clock)
 
     def start(self) -> None:
@@ -119,9 +126,19 @@ class Follower:
     @contextmanager
     def reading(self, tenant: str) -> Iterator[State]:
         """The state, of which what concerns a tenant does not change within. Keep it short: the tenant's other
-        questions wait, and so do all changes that follow one of its own."""
+        questions wait, and its changes."""
+        state = self._state
         with self._locks.of(tenant):
-            yield self._state
+            try:
+                self._catch_up(state, tenant)
+            except Inconsistent as error:
+                self._found = state, error
+            with self._lock:
+                seen = state.reached(tenant)
+            try:
+                yield state.as_of(seen)
+            finally:
+                state.measure(tenant)
 
     @property
     def tenants(self) -> set[str]:
@@ -139,17 +156,31 @@ class Follower:
         return sum(tenant.graph.edges for tenant in list(self._state.tenants.values()))
 
     @property
+    def held(self) -> list[Held]:
+        """What the tenants hold, as of the last look at each."""
+        return list(self._state.held.values())
+
+    @property
+    def outgrown(self) -> int:
+        """How many tenants had more than there was room for."""
+        return sum(tenant.outgrown for tenant in list(self._state.tenants.values()))
+
+    @property
     def seen(self) -> Mapping[str, int]:
         """The numbers of the state that every answer and every stored document of this process is based on at
         least."""
         with self._lock:
-            return _lowest([dict(self._state.seen), *self._writing]) if self._whole else {}
+            return _lowest([self._reached(), *self._writing]) if self._whole else {}
+
+    def _reached(self) -> dict[str, int]:
+        """Needs the lock."""
+        return self._state.reached(*self._state.pending)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Within, documents may be written that are made from the present state: ``seen`` does not pass it."""
         with self._lock:
-            numbers = dict(self._state.seen)
+            numbers = self._reached()
             self._writing.append(numbers)
         try:
             yield
@@ -184,7 +215,7 @@ class Follower:
             began = self._clock()
             # The version that the scan reads, or one before it: then the first check notices the switch.
             version = self._source.version
-            state = self._source.scan(lambda: not self._stop.is_set())
+            state = self._source.scan(lambda: not self._stop.is_set(), self._most_edges)
             self.scans += 1
             self.scan_seconds = self._clock() - began
             marks = self._source.numbers()
@@ -203,6 +234,8 @@ class Follower:
                 self._check(wait=rounds is not None)
 
     def _take(self, tail: Tail) -> None:
+        if self._found is not None and self._found[0] is self._state:
+            raise self._found[1]
         try:
             records = tail.poll(100)
         except Unavailable as error:
@@ -216,64 +249,106 @@ class Follower:
         self._forget_again()
 
     def _keep_room(self) -> None:
-        """Let go of the largest graphs, until the others have room: one tenant's growth is not the end of all."""
-        tenants = self._state.tenants
-        while self.edges > self._most_edges:
-            name = max(tenants, key=lambda each: tenants[each].graph.edges)
+        """Let go of the largest tenants, until the others have room: one tenant's growth is not the end of all."""
+        state = self._state
+        for name in state.crowding():
+            self._put_aside(state, name, {}, state.tenants[name].forget_views)
+        for name in state.outgrowing():
             log.error(
-                "%d relationships are more than KITH_INTELLIGENCE_MAX_EDGES; the %d of the tenant %s are not held "
-                "any more, and its questions are refused until the process starts again",
-                self.edges,
-                tenants[name].graph.edges,
+                "the tenants hold more than KITH_INTELLIGENCE_MAX_EDGES relationships of %d bytes; the %d of the "
+                "tenant %s are not held any more, and its questions are refused until the process starts again",
+                ROOM_BYTES,
+                state.held[name].room,
                 name,
             )
-            with self._locks.of(name):
-                tenants[name].let_go()
+            state.outgrow(name)
+            self._put_aside(state, name, {}, state.tenants[name].let_go)
+        self._catch_up_all(state)
 
     def _forget_again(self) -> None:
         """Delete once more what is stored about erased consumers, now that nothing more can be made of them."""
+        state = self._state
         with self._lock:
             if not self._leaving or self._writing:
                 return
-            gone = [e for e in self._leaving if not self._state.known(e[0]).graph.degree("consumer", e[1])]
+            gone = [
+                (tenant, id)
+                for tenant, id in self._leaving
+                if tenant not in state.pending and not state.known(tenant).graph.degree("consumer", id)
+            ]
         for tenant, id in gone:
             self._patiently(self._erased, tenant, id)
             self._leaving.discard((tenant, id))
 
     def _apply(self, records: Sequence[Record]) -> None:
-        profiles: dict[tuple[str, str], set[str]] = {}
+        #: By side and tenant, the ids and the first numbers of their changes.
+        profiles: dict[tuple[str, str], tuple[set[str], dict[str, int]]] = {}
         state = self._state
-        # One turn for changes of a tenant that follow each other: with one for each, all of its questions that
-        # wait would be answered in between, and the changes of all tenants would wait.
-        with self._locks.in_turn() as take:
+        # What was accepted has to be put aside before ``seen`` passes it.
+        with self.writing():
             for record in records:
                 numbered = any(name == NUMBER for name, _ in record.headers)
                 try:
                     if record.partition.topic == self._relations:
                         change = decode_change(record.value or b"")
-                        take(change.tenant)
-                        self._relation(record, change, numbered)
-                        continue
-                    take(None)
-                    if state.accept(record):
+                        # What Kith has not numbered is not in MongoDB, either.
+                        if numbered:
+                            self._relation(state, record, change)
+                    elif state.accept(record):
                         self._profile(record, profiles)
                 except InvalidEvent as error:
-                    take(None)
                     self._patiently(self._unreadable, record, error)
                     if record.partition.topic == self._relations and numbered:
                         # Something has changed that cannot be known from the log.
                         raise Inconsistent("a change cannot be read") from error
-        for (side, tenant), ids in profiles.items():
-            self._patiently(self._refresh, state, side, tenant, sorted(ids))
+            for (side, tenant), (ids, numbers) in profiles.items():
+                self._patiently(self._refresh, state, side, tenant, sorted(ids), numbers)
+        self._catch_up_all(state)
 
-    def _relation(self, record: Record, change: RelationChange, numbered: bool) -> None:
-        """Apply a change, within the turn of its tenant: whoever reads the tenant's part sees the change and its
-        number, or neither."""
-        # What Kith has not numbered is not in MongoDB, either.
-        if numbered and self._state.accept(record):
-            self._state.apply(change)
-            self.changes += 1
+    def _relation(self, state: State, record: Record, change: RelationChange) -> None:
+        """Put a change aside with its number: whoever reads the tenant's part sees both, or neither."""
+
+        def act() -> None:
+            state.apply(change)
             self._tell(change)
+
+        with self._lock:
+            if state.accept(record):
+                state.put_aside(change.tenant, place_of(record), act)
+                self.changes += 1
+
+    def _put_aside(self, state: State, tenant: str, numbers: Mapping[str, int], act: Callable[[], None]) -> None:
+        with self._lock:
+            state.put_aside(tenant, numbers, act)
+
+    def _catch_up(self, state: State, tenant: str) -> None:
+        """Make the changes that were put aside for a tenant, in its turn. Raises Inconsistent, and goes no further
+        then."""
+        waiting = state.pending.get(tenant)
+        if waiting is None:
+            return
+        for _ in range(len(waiting)):
+            waiting[0].act()
+            waiting.popleft()
+        with self._lock:
+            if not waiting:
+                state.pending.pop(tenant, None)
+
+    def _catch_up_all(self, state: State) -> None:
+        """The same for every tenant of whom nobody reads: who does, does it. Raises Inconsistent."""
+        with self._lock:
+            pending = list(state.pending.items())
+        for tenant, waiting in pending:
+            lock = self._locks.of(tenant)
+            if len(waiting) > _MOST_PENDING:
+                lock.__enter__()
+            elif not lock.take_free():
+                continue
+            try:
+                self._catch_up(state, tenant)
+                state.measure(tenant)
+            finally:
+                lock.__exit__()
 
     def _tell(self, change: RelationChange) -> None:
         if self._listener is not None:
@@ -291,7 +366,7 @@ class Follower:
                 if self._stop.wait(0.5):
                     raise
 
-    def _profile(self, record: Record, profiles: dict[tuple[str, str], set[str]]) -> None:
+    def _profile(self, record: Record, profiles: dict[tuple[str, str], tuple[set[str], dict[str, int]]]) -> None:
         side = "providers" if record.partition.topic == self._providers else "consumers"
         try:
             change = orjson.loads(record.value or b"")
@@ -301,27 +376,37 @@ class Follower:
             erased = side == "consumers" and change["data"].get("erased") is True
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
             raise InvalidEvent("invalid", "is not a change of a profile") from None
-        profiles.setdefault((side, tenant), set()).add(id)
+        ids, numbers = profiles.setdefault((side, tenant), (set(), {}))
+        ids.add(id)
+        for origin, number in place_of(record).items():
+            numbers.setdefault(origin, number)
         if erased:
             self._leaving.add((tenant, id))
             self._patiently(self._erased, tenant, id)
 
-    def _refresh(self, state: State, side: str, tenant: str, ids: list[str]) -> None:
-        """Read changed profiles again: their changes have no values."""
+    def _refresh(
+        self, state: State, side: str, tenant: str, ids: Sequence[str], numbers: Mapping[str, int]
+    ) -> None:
+        """Read changed profiles again: their changes, whose first are ``numbers``, have no values."""
+        purpose = state.purpose_of(tenant)
         if side == "providers":
-            found = self._source.providers(tenant, ids)
-            with self._locks.of(tenant):
+            found = self._source.providers(tenant, [*ids])
+        elif purpose is not None:
+            granted = self._source.granted(tenant, [*ids], purpose)
+
+        def act() -> None:
+            if side == "providers":
                 for id, provider in found.items():
                     state.tenant(tenant).describe(id, provider)
-            return
-        if (purpose := state.purpose_of(tenant)) is not None:
-            granted = self._source.granted(tenant, ids, purpose)
-            with self._locks.of(tenant):
+                return
+            if purpose is not None:
                 for id in ids:
                     state.tenant(tenant).grant(id, id in granted)
-        # After that: what is deleted now about who has withdrawn cannot be made again of the graph.
-        if self._listener is not None:
-            self._listener.described(tenant, ids)
+            # After that: what is deleted now about who has withdrawn cannot be made again of the graph.
+            if self._listener is not None:
+                self._listener.described(tenant, ids)
+
+        self._put_aside(state, tenant, numbers, act)
 
     def _check(self, *, wait: bool = True) -> None:
         """Raises TailLost."""

@@ -73,24 +73,29 @@ class Job:
     def run(self, tenant: str) -> None:
         """Find and store the figures of a tenant. Raises Unavailable."""
         began = time.monotonic()
+        at: datetime = self._clock()
+        with self._follower.reading(tenant) as state:
+            known = state.known(tenant)
+            snapshot, seen, edges = Snapshot.of(known.graph), dict(state.seen), known.graph.edges
+            providers = dict(known.providers)
+        # It may take minutes, in which erasures of all tenants go on: who has left meanwhile is left out below.
+        figures = snapshot.figures(SHOWN)
         # Until everything is stored, no erasure may rely on this process having forgotten somebody.
         with self._follower.writing():
-            at: datetime = self._clock()
-            with self._follower.reading(tenant) as state:
-                known = state.known(tenant)
-                snapshot, seen, edges = Snapshot.of(known.graph), dict(state.seen), known.graph.edges
-                providers = dict(known.providers)
-            figures = snapshot.figures(SHOWN)
+            gone = self._gone(tenant, figures.nodes)
+            nodes = [each for each in figures.nodes if each.side == "provider" or each.id not in gone]
             try:
-                self._nodes.store(tenant, figures.nodes, lambda: not self._stop.is_set())
+                self._nodes.store(tenant, nodes, lambda: not self._stop.is_set())
             finally:
-                self._take_back(tenant, figures.nodes)
+                # What was deleted about them when they withdrew their consent has been stored again.
+                if gone := self._gone(tenant, nodes):
+                    self._nodes.delete(tenant, sorted(gone))
             took = time.monotonic() - began
             job = {
                 "at": at,
                 "positions": [{"origin": origin, "number": number} for origin, number in sorted(seen.items())],
                 "seconds": took,
-                "nodes": len(figures.nodes),
+                "nodes": len(nodes),
                 "edges": edges,
                 "modularity": figures.modularity,
                 "communities": described(figures, providers),
@@ -99,14 +104,11 @@ class Job:
         self.runs += 1
         self.seconds += took
 
-    def _take_back(self, tenant: str, nodes: Sequence[NodeFigures]) -> None:
-        """Delete the figures of consumers who have left the graph since the snapshot: what was deleted about them
-        when they withdrew their consent has been stored again."""
+    def _gone(self, tenant: str, nodes: Sequence[NodeFigures]) -> set[str]:
+        """The consumers who have left the graph since the snapshot."""
         with self._follower.reading(tenant) as state:
             names = state.known(tenant).graph.names["consumer"]
-            gone = [each.id for each in nodes if each.side == "consumer" and names.find(each.id) is None]
-        if gone:
-            self._nodes.delete(tenant, gone)
+            return {each.id for each in nodes if each.side == "consumer" and names.find(each.id) is None}
 
 
 def described(figures: SnapshotFigures, providers: Mapping[str, Provider]) -> list[Document]:

@@ -1,6 +1,5 @@
 """Prometheus metrics of the graph, read at each scrape."""
 
-from collections import Counter
 from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -9,6 +8,7 @@ from prometheus_client.registry import Collector
 from services.intelligence.follower import Follower
 from services.intelligence.job import Job
 from services.intelligence.outcomes.recorder import Recorder
+from services.intelligence.state import ROOM_BYTES
 from shared.observability.gauges import CallbackCounters
 
 
@@ -27,7 +27,7 @@ class GraphMetrics(Collector):
             gauge("kith_graph_ready", "1 when the graph is whole and follows the changes, else 0."),
             gauge("kith_graph_edges", "Relationships in the graph."),
             gauge("kith_graph_nodes", "Consumers and providers in the graph.", labels=["side"]),
-            gauge("kith_graph_bytes", "Memory of the graph's arrays and names."),
+            gauge("kith_graph_bytes", "Memory of the graph's arrays and names, and of providers and consents."),
             gauge("kith_graph_bytes_per_edge", "Memory per relationship; absent without any."),
             gauge("kith_graph_lag", "Changes that are stored and not followed yet, as of the last check."),
             gauge("kith_graph_scan_seconds", "How long the last scan of the relationships took."),
@@ -35,20 +35,24 @@ class GraphMetrics(Collector):
             counter("kith_graph_tails_lost", "Scans that were needed because changes were missing."),
             counter("kith_graph_changes", "Changes of relations that were applied."),
             gauge("kith_graph_outgrown", "Tenants whose relationships are not held for want of room."),
+            gauge(
+                "kith_graph_held",
+                f"What all tenants hold, in relationships of {ROOM_BYTES} bytes, which"
+                " KITH_INTELLIGENCE_MAX_EDGES bounds.",
+            ),
         )
 
     def collect(self) -> Iterator[Metric]:
         families = self._families()
-        ready, edges, nodes, size, per_edge, lag, seconds, scans, lost, changes, outgrown = families
+        ready, edges, nodes, size, per_edge, lag, seconds, scans, lost, changes, outgrown, room = families
         follower = self._follower
-        count, total, let_go, sides = 0, 0, 0, Counter[str]({"consumer": 0, "provider": 0})
-        for name in follower.tenants:
-            with follower.reading(name) as state:
-                graph = state.known(name).graph
-                let_go += state.known(name).outgrown
-                count += graph.edges
-                total += graph.nbytes()
-                sides.update({side: len(names) for side, names in graph.names.items()})
+        # As of the last look at each tenant: nobody's scrape waits for a tenant's questions.
+        held = follower.held
+        count, total = sum(each.edges for each in held), sum(each.bytes for each in held)
+        sides = {
+            "consumer": sum(each.consumers for each in held),
+            "provider": sum(each.providers for each in held),
+        }
         ready.add_metric([], 0.0 if follower.problems() else 1.0)
         edges.add_metric([], count)
         for side, number in sides.items():
@@ -61,7 +65,8 @@ class GraphMetrics(Collector):
         scans.add_metric([], follower.scans)
         lost.add_metric([], follower.lost)
         changes.add_metric([], follower.changes)
-        outgrown.add_metric([], let_go)
+        outgrown.add_metric([], follower.outgrown)
+        room.add_metric([], sum(each.room + each.views for each in held))
         yield from families
 
 

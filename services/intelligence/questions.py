@@ -146,7 +146,7 @@ class Questions:
         question = self.defaults.question(query, limit=query.limit, reasons=REASONS if query.explain else 0)
         with self.reading(caller.tenant) as state:
             tenant = state.known(caller.tenant)
-            recommender = self._advisers.recommender(caller.tenant, tenant, model)
+            recommender = self._advisers.recommender(tenant, model)
             if recommender is None:
                 return None
             question = _limited(tenant, question, query.category, closed=False)
@@ -253,7 +253,7 @@ def _limited(tenant: Tenant, question: Question, category: str | None, *, closed
 def _withheld(caller: Caller, tenant: Tenant, consumer_id: str) -> bool:
     """Whether somebody is not in the graph for want of consent, for those who may see consents."""
     may_know = caller.may(CONSUMERS_READ) and reveals(caller.masks, ("consent",)) is None
-    return may_know and consumer_id in tenant.withheld
+    return may_know and tenant.withheld.degree("consumer", consumer_id) > 0
 
 
 def _presenter(caller: Caller, tenant: Tenant, question: Question) -> Presenter:

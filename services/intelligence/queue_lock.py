@@ -2,8 +2,6 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from types import TracebackType
 
 
@@ -26,6 +24,13 @@ class QueueLock:
             self._waiting.append(turn)
         turn.acquire()
 
+    def take_free(self) -> bool:
+        """Take it if nobody has it. Who gets True gives it back by ``__exit__``."""
+        with self._guard:
+            free = not self._held
+            self._held = True
+        return free
+
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         with self._guard:
             if self._waiting:
@@ -42,22 +47,3 @@ class QueueLocks:
 
     def of(self, name: str) -> QueueLock:
         return self._locks.get(name) or self._locks.setdefault(name, QueueLock())
-
-    @contextmanager
-    def in_turn(self) -> Iterator[Callable[[str | None], None]]:
-        """Yields what takes the lock of a name in place of the one that is held; None: of no name. Taken for the
-        same name again, it is not given back in between."""
-        held: str | None = None
-        with ExitStack() as turn:
-
-            def take(name: str | None) -> None:
-                nonlocal held
-                if name == held:
-                    return
-                turn.close()
-                held = None
-                if name is not None:
-                    turn.enter_context(self.of(name))
-                    held = name
-
-            yield take

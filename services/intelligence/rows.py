@@ -35,13 +35,6 @@ def providers_of(graph: Graph, consumer_id: str) -> list[str]:
     return [ids[provider] for provider in graph.rows["consumer"].row(number).tolist()]
 
 
-def counts(kinds: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Kinds:
-    """The counts alone of a document's kinds, as a copy."""
-    return {
-        kind: {month: {"count": cell["count"]} for month, cell in months.items()} for kind, months in kinds.items()
-    }
-
-
 def joined(documents: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Mapping[str, Any]]]:
     """The kinds of a pair whose cells are in documents of their own, one per kind and year
     (docs/reference/stored-documents.md)."""

@@ -13,7 +13,7 @@ from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
 
 from services.intelligence.rows import Money, joined
-from services.intelligence.state import Provider, State
+from services.intelligence.state import UNBOUNDED, Provider, State
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import document_id
 from shared.mongo.errors import translated
@@ -67,19 +67,25 @@ class MongoSource:
         with translated():
             return _numbers(durable, self.version, None)
 
-    def scan(self, going_on: Callable[[], bool]) -> State:
-        """The whole state as of one moment. Raises Unavailable, also when ``going_on`` ends."""
+    def scan(self, going_on: Callable[[], bool], most: int = UNBOUNDED) -> State:
+        """The whole state as of one moment, of which the largest tenants are left out where all have more than
+        ``most`` relationships. Raises Unavailable, also when ``going_on`` ends."""
         version = self.version
         began = time.monotonic()
         with translated(), _keeping_the_past(), self._database.client.start_session(snapshot=True) as session:
-            state = State(_numbers(self._database, version, session), self._purposes)
-            self._load_consents(state, version, session)
-            self._load_providers(state, version, session)
+            state = State(_numbers(self._database, version, session), self._purposes, most)
+
+            def keeping_room() -> bool:
+                state.keep_room()
+                return going_on()
+
+            self._load_consents(state, keeping_room, version, session)
+            self._load_providers(state, keeping_room, version, session)
             relationships = self._database[collection_of("relationships", version)]
             found = relationships.find(
                 self._of, _RELATIONSHIP, session=session, batch_size=_BATCH, max_time_ms=STREAM_MS
             )
-            state.load(self._with_kinds(_while(going_on, found), version, session))
+            state.load(self._with_kinds(_while(keeping_room, found), version, session))
         if self.version != version:
             raise Unavailable("relations were switched to another version during the scan")
         log.info("read all relationships in %.1f s", time.monotonic() - began)
@@ -129,19 +135,24 @@ class MongoSource:
                         found[each["consumer_id"]] = net
         return found
 
-    def _load_consents(self, state: State, version: int, session: ClientSession) -> None:
+    def _load_consents(
+        self, state: State, going_on: Callable[[], bool], version: int, session: ClientSession
+    ) -> None:
         consumers = self._database[collection_of("consumers", version)]
+        kept = {"_id": 0, "tenant": 1, "consumer_id": 1}
         for purpose in set(self._purposes.values()):
             wanted = {**self._of, f"consent.{purpose}": True}
-            for each in consumers.find(
-                wanted, {"_id": 0, "tenant": 1, "consumer_id": 1}, session=session, max_time_ms=STREAM_MS
-            ):
+            found = consumers.find(wanted, kept, session=session, max_time_ms=STREAM_MS)
+            for each in _while(going_on, found):
                 if state.purpose_of(each["tenant"]) == purpose:
-                    state.tenant(each["tenant"]).granted.add(each["consumer_id"])
+                    state.tenant(each["tenant"]).grant(each["consumer_id"], True)
 
-    def _load_providers(self, state: State, version: int, session: ClientSession) -> None:
+    def _load_providers(
+        self, state: State, going_on: Callable[[], bool], version: int, session: ClientSession
+    ) -> None:
         providers = self._database[collection_of("providers", version)]
-        for each in providers.find(self._of, _PROVIDER, session=session, max_time_ms=STREAM_MS):
+        found = providers.find(self._of, _PROVIDER, session=session, max_time_ms=STREAM_MS)
+        for each in _while(going_on, found):
             state.tenant(each["tenant"]).describe(each["provider_id"], Provider.of(each))
 
 

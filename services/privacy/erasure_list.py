@@ -15,6 +15,7 @@ from shared.access.lineage import DerivedFrom
 from shared.contracts.spelling import nfc
 from shared.erasure.records import erasure_id
 from shared.http.caller import ADMIN
+from shared.http.costs import Cost, costs
 from shared.http.cursors import time_and_id, time_place
 from shared.http.purposes import INTERNAL
 from shared.http.scopes import needs
@@ -110,6 +111,8 @@ def add_erasure_list(app: FastAPI, erasures: ErasureList) -> None:
         ),
     )
     @needs(ADMIN, purpose=INTERNAL)
+    # All of the tenant's are read to find the latest.
+    @costs(Cost.QUERY)
     def listed(
         tenant: TenantOf,
         cursors: CursorsOf,

@@ -30,6 +30,7 @@ _SIGNING_KEYS = object_schema(
 )
 
 COLLECTIONS: Collections = {
-    REQUESTS: CollectionSpec(_REQUESTS, indexes=((("erasure", 1),),)),
+    # The second is of the list of a tenant's erasures, which reads no other tenant's.
+    REQUESTS: CollectionSpec(_REQUESTS, indexes=((("erasure", 1),), (("tenant", 1), ("consumer_id", 1)))),
     SIGNING_KEYS: CollectionSpec(_SIGNING_KEYS),
 }

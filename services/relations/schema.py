@@ -156,7 +156,8 @@ COLLECTIONS: Collections = {
     # Their head's guard protects them: no transaction changes cells without it.
     CELLS: CollectionSpec(_CELLS, indexes=((("tenant", 1), ("kind", 1)),)),
     ERASED: CollectionSpec(_ERASED, guard="mode"),
-    ERASURES: CollectionSpec(_ERASURES, guard="asked"),
+    # The index is of the list of a tenant's erasures, which the privacy service gives.
+    ERASURES: CollectionSpec(_ERASURES, indexes=((("tenant", 1), ("consumer_id", 1)),), guard="asked"),
     KEYS: KEYS_SPEC,
     DEAD_LETTERS: SPEC,
 }

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from shared.contracts.errors import NoRoom, NotPrepared, TooSlow, Unavailable, WrongMasterKey
 from shared.contracts.fault_path import HIDDEN, meant, safe_path
@@ -138,9 +139,21 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if error.status_code == 404 and detail == HTTPStatus.NOT_FOUND.phrase:
         detail = "there is nothing at this path; /docs and /openapi.json describe the paths that there are"
         kind = NO_SUCH_PATH
-    elif error.status_code == 405:
+    headers = error.headers
+    if error.status_code == 405:
         detail = f"this path does not take the method {request.scope.get('kith.method', request.method)}"
-    return problem(error.status_code, detail, error.headers, kind=kind)
+        headers = {**(headers or {}), "Allow": ", ".join(_allowed(request))}
+    return problem(error.status_code, detail, headers, kind=kind)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that the path takes. The router's own list is that of one route, and without HEAD, which is
+    answered wherever there is GET."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(dict(request.scope))[0] is not Match.NONE:
+            found |= set(getattr(route, "methods", None) or ())
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
 def declared_names(app: FastAPI) -> frozenset[str]:

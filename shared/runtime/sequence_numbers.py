@@ -32,6 +32,12 @@ def assign_numbers(messages: Iterable[Message], origin: str, emitted: int) -> tu
     return numbered, emitted
 
 
+def place_of(record: Record) -> dict[str, int]:
+    """Origin and number of a record that was accepted; empty where it has none."""
+    headers = dict(record.headers)
+    return {headers[ORIGIN].decode(): int(headers[NUMBER])} if ORIGIN in headers and NUMBER in headers else {}
+
+
 class SequenceFilter:
     """Accepts each numbered record once, in order. ``seen`` is origin → highest number so far.
 

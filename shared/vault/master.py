@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from shared.contracts.errors import ConfigurationError, Unavailable, WrongMasterKey
@@ -99,6 +100,9 @@ def add_to_file(path: Path) -> str:
         fresh.replace(path)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from None
+    finally:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
     return FileKeys(path).current
 
 

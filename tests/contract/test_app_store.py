@@ -105,6 +105,14 @@ def test_a_tenant_has_its_applications_oldest_first(store: AppStore) -> None:
     assert [app.id[4] for app in store.all("other")] == ["d"]
 
 
+def test_a_list_is_without_the_tokens_that_were_revoked(store: AppStore) -> None:
+    """Of 200 applications, each may have a thousand."""
+    revoked = tuple(RevokedToken(f"t{n}", START) for n in range(3))
+    store.insert(replace(WHOLE, revoked=revoked))
+    [listed] = store.all(WHOLE.tenant)
+    assert (listed, store.find(WHOLE.id)) == (replace(WHOLE, revoked=()), replace(WHOLE, revoked=revoked))
+
+
 def test_of_two_changes_of_the_same_application_one_wins(store: AppStore) -> None:
     store.insert(WHOLE)
     won: list[bool] = []

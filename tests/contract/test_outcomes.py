@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from services.intelligence.follower import Follower
+from services.intelligence.outcomes import recorder, touched
 from services.intelligence.outcomes.recorder import Recorder
 from services.intelligence.outcomes.report import OutcomesQuery, report
 from services.intelligence.outcomes.shown import Recording, pairs_of
@@ -29,13 +30,16 @@ from tests.support.relations_driver import Mongo, MongoKith
 SHOWN = datetime.fromisoformat("2026-10-05T12:00:00Z")
 
 
+AS_OF = {"positions": {"r/0": 3}, "month": "2026-10", "half_life_months": 6.0, "beta": 0.4, "model": "walk"}
+
+
 class Process:
     """A process of intelligence over a kith; ``follow`` takes what the log has and what it means for outcomes."""
 
     def __init__(self, kith: MongoKith, database: Mongo, recording: Recording = EVERYTHING, **more: Any) -> None:
         prepare(database, COLLECTIONS)
         source = MongoSource(database, {})
-        touched = Touched()
+        moved = Touched()
         topics = [TOPICS.name(short) for short in CHANGES.values()]
         self.now = SHOWN
         self.follower = Follower(
@@ -43,12 +47,12 @@ class Process:
             source,
             TOPICS,
             erased=lambda tenant, id: forget(database, tenant, [id]),
-            listener=touched,
+            listener=moved,
         )
         self.recorder = Recorder(
             OutcomeStore(database, str),
             self.follower,
-            touched,
+            moved,
             recording,
             source.granted,
             lambda tenant, ids: forget(database, tenant, ids),
@@ -66,14 +70,7 @@ class Process:
     def show(self, side: Any, id: str, others: Sequence[str]) -> None:
         far = "provider_id" if side == "consumer" else "consumer_id"
         items = [{far: other, "rank": rank, "score": 1 / rank} for rank, other in enumerate(others, 1)]
-        as_of = {
-            "positions": {"r/0": 3},
-            "month": "2026-10",
-            "half_life_months": 6.0,
-            "beta": 0.4,
-            "model": "walk",
-        }
-        self.recorder.show("default", side, id, {"items": items, "as_of": as_of})
+        self.recorder.show("default", side, id, {"items": items, "as_of": AS_OF})
 
 
 def fact(id: str, day: int, consumer: str, provider: str) -> Event:
@@ -154,7 +151,7 @@ def test_what_happened_while_nobody_followed_is_found(kith: MongoKith, mongo_dat
     assert followed(mongo_database) == {("c1", "p1")}
     two = Process(kith, mongo_database)
     assert followed(mongo_database) == {("c2", "p1")}
-    assert two.recorder._after is None
+    assert not two.recorder._comparing
 
 
 def test_a_relation_that_was_faster_than_the_list_counts(kith: MongoKith, mongo_database: Mongo) -> None:
@@ -243,6 +240,43 @@ def test_too_many_lists_are_dropped_and_counted(kith: MongoKith, mongo_database:
         one.show("consumer", f"c{n}", ["p1"])
     one.follow()
     assert (len(lists(mongo_database)), one.recorder.recorded, one.recorder.dropped) == (2, 2, 3)
+
+
+def test_a_tenant_whose_lists_wait_displaces_nobody_elses(
+    kith: MongoKith, mongo_database: Mongo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "OF_TENANT", 2)
+    one = Process(kith, mongo_database)
+    answer = {"items": [{"provider_id": "p1", "rank": 1, "score": 1.0}], "as_of": AS_OF}
+    for n in range(5):
+        one.recorder.show("default", "consumer", f"c{n}", answer)
+    one.recorder.show("other", "consumer", "c1", answer)
+    assert (one.recorder.waiting, one.recorder.dropped) == (3, 3)
+    one.follow()
+    one.recorder.show("default", "consumer", "c9", answer)
+    assert (one.recorder.waiting, one.recorder.dropped) == (1, 3), "what is stored does not wait any more"
+
+
+def test_of_a_tenant_that_moves_too_much_all_lists_are_compared_and_of_nobody_else(
+    kith: MongoKith, mongo_database: Mongo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(touched, "MOST", 2)
+    one = Process(kith, mongo_database)
+    for n in range(1, 4):
+        one.show("consumer", f"c{n}", ["p1"])
+    one.follow()
+    kith.store([fact(f"f{n}", 6, f"c{n}", "p1") for n in range(1, 4)])
+    compared: list[str] = []
+    page = one.recorder.store.page
+
+    def noted(tenant: str, after: str, size: int) -> Any:
+        compared.append(tenant)
+        return page(tenant, after, size)
+
+    monkeypatch.setattr(one.recorder.store, "page", noted)
+    one.follow()
+    assert followed(mongo_database) == {(f"c{n}", "p1") for n in range(1, 4)}
+    assert compared == ["default"]
 
 
 def test_nothing_that_follows_is_lost_while_mongodb_is_unavailable(

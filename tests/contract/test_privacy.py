@@ -657,3 +657,21 @@ def test_a_page_of_erasures_is_as_many_queries_as_one(servers: Addresses, servic
         services.relate()
         assert len(listed(watched)) == 40
         assert counted.during(lambda: listed(watched)) == few
+
+
+def test_a_list_of_erasures_is_read_by_an_index_of_its_tenant(services: Services) -> None:
+    """Another tenant's erasures, of which there may be millions, cost it nothing."""
+
+    def used() -> list[int]:
+        names = ("erasure_requests", "erasures")
+        found = [list(services.database[name].aggregate([{"$indexStats": {}}])) for name in names]
+        return [
+            sum(each["accesses"]["ops"] for each in some if list(each["key"])[:1] == ["tenant"]) for some in found
+        ]
+
+    gone = {"consumer_id": "ann", "mode": "delete"}
+    services.store([event("consumer.erased", "x", "2026-11-04T00:00:00Z", gone)])
+    services.call("DELETE", "/v1/consumers/bob", params={"mode": "delete"})
+    before = used()
+    assert {each["consumer_id"] for each in listed(services)} == {"ann", "bob"}
+    assert all(now > then for now, then in zip(used(), before, strict=True))

@@ -21,7 +21,7 @@ from services.intelligence.questions import Questions
 from services.intelligence.rows import Money, joined, kinds_of
 from services.intelligence.scan import MongoSource
 from services.intelligence.schema import COLLECTIONS
-from services.intelligence.state import Provider, State
+from services.intelligence.state import UNBOUNDED, Provider, State
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import document_id
 from shared.contracts.topic_names import CHANGES
@@ -62,16 +62,16 @@ class MemorySource:
             if entry.progress.emitted
         }
 
-    def scan(self, going_on: Callable[[], bool]) -> State:
+    def scan(self, going_on: Callable[[], bool], most: int = UNBOUNDED) -> State:
         assert going_on()
         self._check()
         # As of one moment, as MongoDB's snapshot is.
-        state, documents = State(self.numbers(), self._purposes), copy.deepcopy(self._kith.documents())
+        state, documents = State(self.numbers(), self._purposes, most), copy.deepcopy(self._kith.documents())
         self.during_scan()
         for each in documents["consumers"].values():
             purpose = state.purpose_of(each["tenant"])
             if purpose is not None and each.get("consent", {}).get(purpose):
-                state.tenant(each["tenant"]).granted.add(each["consumer_id"])
+                state.tenant(each["tenant"]).grant(each["consumer_id"], True)
         for each in documents["providers"].values():
             state.tenant(each["tenant"]).describe(each["provider_id"], Provider.of(each))
         state.load(whole(documents))
@@ -171,10 +171,12 @@ def graph_of(state: State, *, withheld: bool = False) -> dict[Triple, Any]:
     """The graphs of a state in the same form, with what is withheld or without."""
     found: dict[Triple, Any] = {}
     for name, tenant in state.tenants.items():
-        pairs = [(consumer, provider) for consumer, provider, _ in tenant.graph.all_cells()]
-        rows = {pair: kinds_of(tenant.graph, *pair) for pair in pairs}
-        if withheld:
-            rows |= {(c, p): kinds for c, each in tenant.withheld.items() for p, kinds in each.items()}
+        graphs = [tenant.graph, tenant.withheld] if withheld else [tenant.graph]
+        rows = {
+            (consumer, provider): kinds_of(graph, consumer, provider)
+            for graph in graphs
+            for consumer, provider, _ in graph.all_cells()
+        }
         for (consumer, provider), kinds in rows.items():
             found[name, consumer, provider] = {
                 kind: {month: cell["count"] for month, cell in months.items()} for kind, months in kinds.items()

@@ -24,6 +24,8 @@ _MOST_KINDS = (1 << _KIND_BITS) - 1
 _POOLED, _WIDE = 1, 2
 _LENGTH_BITS = 26
 _PAYLOAD = (1 << 62) - 1
+#: Memory of a kind: its name of at most 32 letters, its code, and its places in a dict and a list.
+_KIND_BYTES = 200
 #: The code of a strength without cells, and of kinds for which there is no code left. It weighs 1.
 UNNAMED = 0
 
@@ -57,6 +59,10 @@ class Cells:
         self._pool = np.zeros(64, np.uint64)
         self._end = 0
         self._waste = 0
+
+    def share_codes(self, other: "Cells") -> None:
+        """Give kinds the codes that ``other`` gives them, from now on."""
+        self._codes, self.kinds = other._codes, other.kinds
 
     def pack(self, kinds: Kinds, wide: Wide | None, old: int | None = None) -> int | None:
         """The word of a relationship; None for one of nothing. ``old`` is its word until now."""
@@ -220,8 +226,8 @@ class Cells:
         return out
 
     def nbytes(self) -> int:
-        """Bytes of memory."""
-        return self._pool.nbytes
+        """Bytes of memory, with the names of kinds."""
+        return self._pool.nbytes + _KIND_BYTES * len(self._codes)
 
     def _cell(self, payload: int) -> Cell:
         kind = self.kinds[payload >> (_MONTH_BITS + _COUNT_BITS)]

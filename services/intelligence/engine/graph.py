@@ -91,6 +91,12 @@ class Graph:
         made.cells, made.edges = _apart(self.cells), self.edges
         return made
 
+    def beside(self) -> "Graph":
+        """An empty graph with the codes that this one gives to kinds: both together have as many as one may."""
+        made = Graph(self.sample, self.budget)
+        made.cells.share_codes(self.cells)
+        return made
+
     def of_kind(self, kind: str | None) -> "Graph":
         """The graph of the relations of one kind only: kept up to date once made. A few are kept."""
         if kind is None:
@@ -169,7 +175,15 @@ class Graph:
         """Bytes of memory of arrays and ids, views of kinds included."""
         own = self.cells.nbytes() + sum(names.nbytes() for names in self.names.values())
         own += sum(rows.nbytes() for rows in self.rows.values())
-        return own + sum(view.nbytes() for view in self._views.values())
+        return own + self.views_nbytes()
+
+    def views_nbytes(self) -> int:
+        """Bytes of memory of the graphs of single kinds."""
+        return sum(view.nbytes() for view in list(self._views.values()))
+
+    def forget_views(self) -> None:
+        """Keep no graph of a single kind; it is made again when it is asked for."""
+        self._views.clear()
 
     def all_cells(self) -> Iterator[tuple[str, str, list[Cell]]]:
         """All relationships, in no order."""

@@ -9,6 +9,7 @@ retracts. After each scan of the relationships all lists are compared, for what 
 import logging
 import queue
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -20,13 +21,16 @@ from services.intelligence.outcomes.store import OutcomeStore, by_tenant
 from services.intelligence.outcomes.touched import Touched, Work
 from services.intelligence.state import State
 from shared.contracts.errors import Unavailable
+from shared.contracts.limits import Most, Owner
+from shared.http.server import Refusal
+from shared.http.shares import Share
 from shared.runtime.protocols import Document
 
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.25
-#: Lists that wait to be stored. Beyond it they are dropped, and counted.
-WAITING = 2_000
+#: Lists that wait to be stored, and those of one tenant. Beyond it they are dropped, and counted.
+WAITING, OF_TENANT = 2_000, 500
 _PAGE = 500
 
 
@@ -56,9 +60,11 @@ class Recorder:
         self.store, self.recording, self.clock = store, recording, clock
         self._follower, self._touched = follower, touched
         self._granted, self._forget = granted, forget
-        self._queue: queue.Queue[Document] = queue.Queue(waiting)
-        #: The id after which the comparison of all lists goes on; None when there is none.
-        self._after: str | None = None
+        self._waiting = Share("lists waiting", Most(OF_TENANT, OF_TENANT, waiting))
+        self._queue: queue.SimpleQueue[Document] = queue.SimpleQueue()
+        #: The lists that are compared: of whom (all tenants: the empty text), and the id after which it goes on. A
+        #: page of each in turn.
+        self._comparing: OrderedDict[str, str] = OrderedDict()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="outcomes", daemon=True)
         self.recorded = self.dropped = self.left_out = 0
@@ -73,9 +79,11 @@ class Recorder:
         if shown is None:
             return
         try:
-            self._queue.put_nowait(shown)
-        except queue.Full:
+            self._waiting.take(Owner(tenant, ""))
+        except Refusal:
             self.dropped += 1
+            return
+        self._queue.put(shown)
 
     def start(self) -> None:
         self._thread.start()
@@ -110,13 +118,14 @@ class Recorder:
         except BaseException:
             self._touched.put_back(work)
             raise
-        if self._after is not None:
+        if self._comparing:
             self._compare_page()
 
     def _store_waiting(self) -> None:
         taken: list[Document] = []
         while len(taken) < _PAGE and not self._queue.empty():
             taken.append(self._queue.get_nowait())
+            self._waiting.give(Owner(taken[-1]["tenant"], ""))
         if not taken:
             return
         try:
@@ -158,7 +167,9 @@ class Recorder:
 
     def _match(self, work: Work) -> None:
         if work.everything:
-            self._after = ""
+            self._comparing = OrderedDict({"": ""})
+        # From the beginning, also where it has begun.
+        self._comparing.update(dict.fromkeys(work.tenants, ""))
         for tenant, consumers in by_tenant(work.consents).items():
             self._withdraw(tenant, consumers)
         for tenant, consumers in by_tenant(work.pairs).items():
@@ -182,16 +193,22 @@ class Recorder:
             shown = next(iter(self.store.by_id([shown["_id"]])), None)
 
     def _compare_page(self) -> None:
-        assert self._after is not None
-        lists = self.store.page(self._after, _PAGE)
-        for tenant, consumers in by_tenant({(e["tenant"], id) for e in lists for id in e["consumers"]}).items():
-            self._withdraw(tenant, consumers)
-        for shown in lists:
-            if self._stop.is_set():
-                return
-            if self._related(shown):
-                self._follow(shown)
-        self._after = lists[-1]["_id"] if len(lists) == _PAGE else None
+        of, after = self._comparing.popitem(last=False)
+        try:
+            lists = self.store.page(of, after, _PAGE)
+            consumers = {(each["tenant"], id) for each in lists for id in each["consumers"]}
+            for tenant, ids in by_tenant(consumers).items():
+                self._withdraw(tenant, ids)
+            for shown in lists:
+                if self._stop.is_set():
+                    return
+                if self._related(shown):
+                    self._follow(shown)
+        except BaseException:
+            self._comparing[of] = after
+            raise
+        if len(lists) == _PAGE:
+            self._comparing[of] = lists[-1]["_id"]
 
     def _related(self, shown: Document) -> bool:
         """Whether a pair of the list has relations, or is stored as if it had."""

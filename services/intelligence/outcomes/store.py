@@ -11,6 +11,7 @@ from services.intelligence.outcomes.shown import Followed, pairs_of
 from shared.erasure.derived import OUTCOMES
 from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
+from shared.mongo.store import beginning_with
 from shared.runtime.protocols import Document
 
 _IDS = 1_000  # in one query
@@ -43,10 +44,11 @@ class OutcomeStore:
                 found |= {each["_id"]: each for each in self._lists.find(wanted)}
         return list(found.values())
 
-    def page(self, after: str, size: int) -> list[Document]:
-        """The next lists by id."""
+    def page(self, tenant: str, after: str, size: int) -> list[Document]:
+        """The next lists by id, of a tenant, or (the empty text) of all."""
+        ids = {**(beginning_with(f"{tenant}:") if tenant else {}), "$gt": after}
         with translated():
-            return list(self._lists.find({"_id": {"$gt": after}}).sort("_id", 1).limit(size))
+            return list(self._lists.find({"_id": ids}).sort("_id", 1).limit(size))
 
     def followed(self, shown: Mapping[str, Any]) -> Followed:
         """The pairs of a list with a live relation within its window, and the time of the first."""

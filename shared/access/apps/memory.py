@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from shared.access.apps.model import App
@@ -32,7 +33,7 @@ class MemoryApps:
 
     def all(self, tenant: str) -> list[App]:
         self._reach()
-        found = [app for app in self._apps.values() if app.tenant == tenant]
+        found = [replace(app, revoked=()) for app in self._apps.values() if app.tenant == tenant]
         return sorted(found, key=lambda app: (app.created, app.id))
 
     def replace(self, before: App, after: App) -> bool:

@@ -46,7 +46,8 @@ class AppStore(Protocol):
         """Raises UnreadableApp, too."""
 
     def all(self, tenant: str) -> list[App]:
-        """Every application of a tenant that can be read, oldest first."""
+        """Every application of a tenant that can be read, oldest first, for a list: without the tokens that were
+        revoked, so that none of them may be replaced."""
 
     def replace(self, before: App, after: App) -> bool:
         """Store ``after`` if the stored application still has the revision of ``before``. Returns whether it

@@ -116,7 +116,8 @@ NO_ROOM = ProblemType(
     "no-room",
     503,
     "The process has no room for the tenant's relationships",
-    "The intelligence service holds relationships in memory, up to a number that its operator sets. Beyond it, "
+    "The intelligence service holds relationships in memory, up to a number that its operator sets; providers, "
+    "consents and kinds count with what they take. Beyond it, "
     "those of the largest tenant are let go. They stay stored, and other services answer. Waiting does not help, "
     "so there is no header `Retry-After`.",
     "An operator raises `KITH_INTELLIGENCE_MAX_EDGES` with the memory of the process, or gives the tenant a "

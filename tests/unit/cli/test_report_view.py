@@ -95,6 +95,16 @@ def test_prose_is_broken_between_words_and_ids_are_not() -> None:
     assert [line.split() for line in lines] == [["Consumer", long], ["Orders", "7"]]
 
 
+def test_an_address_stays_whole_so_that_it_can_be_opened() -> None:
+    url = "url=https://hooks.example.com/a/long/path/of/an/endpoint"
+    cells = [f"endpoint=ep_1 {url} by the tenant itself, after a long time"]
+    who = Column("Who", ["Ada of the office in the third floor (k1234567)"], key=True, text=True)
+    for width in (40, 60, 80, 120):
+        lines = list(table([who, Column("What", cells, key=True, text=True)], width))
+        assert any(url in line for line in lines)
+        assert all(cell_len(line) <= width or url in line for line in lines)
+
+
 def euro(amount: int, currency: str = "EUR", day: str = "2026-06-01") -> Fact:
     return Fact("p", datetime.fromisoformat(f"{day}T12:00Z"), amount, currency)
 

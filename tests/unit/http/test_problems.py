@@ -21,7 +21,7 @@ from shared.http.scopes import public
 from shared.http.server import Refusal, add_problem_handlers, problem
 from tests.support.builders import OPEN
 from tests.support.paths import ROOT
-from tests.support.routes import bare
+from tests.support.routes import bare, every_route
 
 #: What makes a problem, and where in its arguments the status is. ``Refusal`` takes a kind.
 RAISING = {"problem": 0, "HTTPException": 0, "Denied": 0, "Refused": 0}
@@ -214,3 +214,26 @@ def test_who_has_outgrown_a_process_is_told_so_and_not_to_wait() -> None:
     assert (answer.status_code, answer.json()["detail"]) == (503, "there is no room")
     assert answer.json()["type"] == "/problems/no-room"
     assert "Retry-After" not in answer.headers
+
+
+async def traced(app: FastAPI, path: str) -> httpx.Response:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://kith") as client:
+        return await client.request("TRACE", path)
+
+
+@pytest.mark.parametrize("service", sorted(bare(OPEN)))
+def test_a_method_that_a_path_does_not_take_is_answered_with_all_that_it_takes(service: str) -> None:
+    app = bare(OPEN)[service]
+    taken: dict[str, set[str]] = {}
+    for found in every_route():
+        if found.service == service and "{path}" not in found.path:
+            path = re.sub(r"\{\w+\}", "x1", found.path)
+            taken.setdefault(path, set()).add(found.method)
+    assert taken
+    for path, methods in taken.items():
+        answer = asyncio.run(traced(app, path))
+        allowed = answer.headers["allow"].split(", ")
+        assert (answer.status_code, allowed) == (405, sorted(set(allowed))), path
+        # More of them where the path is one of another route, too: /v1/apps/scopes and /v1/apps/{id}.
+        assert methods <= set(allowed), path
+        assert ("HEAD" in allowed) is ("GET" in allowed), path

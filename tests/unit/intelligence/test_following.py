@@ -1,6 +1,6 @@
 """The graph is the set of relationships, whenever it was read, whatever follows, and whatever gets lost."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -297,7 +297,7 @@ def test_the_largest_tenant_is_refused_when_there_is_no_room_left_and_no_other()
     )
     store(kith, small, *large[:2])
     service, tail = following(kith)
-    service.follower._most_edges = 4
+    service.follower._state.most = service.follower._most_edges = 4
     store(kith, *large[2:])
     service.follower._take(tail)
     assert (service.follower.problems(), service.follower.edges) == ([], 1)
@@ -314,22 +314,163 @@ def test_the_largest_tenant_is_refused_when_there_is_no_room_left_and_no_other()
     assert service.follower.edges == 1
 
 
-def test_changes_of_a_tenant_that_follow_each_other_take_one_turn() -> None:
+def visit(tenant: str, id: str, provider: str = "p") -> Event:
+    said = {"relation_id": id, "kind": "visit", "consumer_id": f"c-{id}", "provider_id": provider}
+    return event("relation.recorded", f"{tenant}-{id}", "2026-10-01T00:00:00Z", said, tenant=tenant)
+
+
+def test_changes_of_two_tenants_take_one_turn_of_each() -> None:
     """With a turn for each, every question that waits would be answered before the next change of anybody."""
-    kith = MemoryKith()
+    kith = MemoryKith(partitions=1)
     service, tail = following(kith)
-    turns: list[int] = []
+    turns: list[str] = []
 
     class Counting(QueueLock):
-        def __enter__(self) -> None:
-            turns.append(1)
-            super().__enter__()
+        def __init__(self, tenant: str) -> None:
+            super().__init__()
+            self._tenant = tenant
 
-    service.follower._locks._locks["default"] = Counting()
-    store(kith, *(recorded(f"e{n}", "2026-10-01T00:00:00Z", f"r{n}") for n in range(20)))
+        def take_free(self) -> bool:
+            turns.append(self._tenant)
+            return super().take_free()
+
+    service.follower._locks._locks |= {tenant: Counting(tenant) for tenant in ("a", "b")}
+    store(kith, *(visit("ab"[n % 2], str(n)) for n in range(20)))
     service.follower._take(tail)
-    assert (service.follower.changes, len(turns)) == (20, 1)
+    assert (service.follower.changes, sorted(turns)) == (20, ["a", "b"])
     same(service)
+
+
+def test_the_changes_of_others_do_not_wait_for_a_tenant_whose_questions_compute() -> None:
+    kith = MemoryKith(partitions=1)
+    service, tail = following(kith)
+    origin = "relations@1/kith.relations/0"
+
+    def reached(tenant: str) -> tuple[int, int]:
+        with service.follower.reading(tenant) as state:
+            return state.known(tenant).graph.edges, state.seen.get(origin, 0)
+
+    with service.follower.reading("busy") as busy:
+        store(kith, *(visit("busy", str(n)) for n in range(3)), visit("other", "one"))
+        service.follower._take(tail)
+        assert reached("other") == (1, 4), "the fourth change is the other's"
+        assert (busy.known("busy").graph.edges, busy.seen) == (0, {}), "nothing moves while it is read"
+        assert service.follower.seen[origin] == 0, "no erasure may rely on what the process has not made yet"
+    # Who asks next has everything that was told so far, whether or not the follower had its turn.
+    assert reached("busy") == (3, 4)
+    assert service.follower.seen[origin] == 4
+    same(service)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 5), st.booleans()), max_size=30),
+    st.lists(st.sampled_from(["", "a", "b"]), min_size=1, max_size=10),
+)
+@settings(max_examples=40)
+def test_whoever_is_read_meanwhile_every_tenant_gets_all_its_changes(
+    history: Sequence[tuple[str, int, bool]], read: Sequence[str]
+) -> None:
+    kith = MemoryKith(partitions=2)
+    service, tail = following(kith)
+    for number, (tenant, fact, stays) in enumerate(history):
+        said = visit(tenant, f"{fact}", f"p{number}")
+        store(kith, said if stays else said.model_copy(update={"id": f"again-{number}", "time": said.time}))
+        if meanwhile := read[number % len(read)]:
+            with service.follower.reading(meanwhile) as state:
+                before = graph_of(state), dict(state.seen)
+                service.follower._take(tail)
+                mine = {pair: kinds for pair, kinds in before[0].items() if pair[0] == meanwhile}
+                now = {pair: kinds for pair, kinds in graph_of(state).items() if pair[0] == meanwhile}
+                assert (now, state.seen) == (mine, before[1])
+        else:
+            service.follower._take(tail)
+    service.follower._take(tail)
+    same(service)
+    assert not service.follower._state.pending
+
+
+def test_a_change_that_does_not_fit_is_found_by_who_reads_and_everything_is_read_again() -> None:
+    kith = MemoryKith(partitions=1)
+    store(kith, visit("busy", "1"))
+    service, tail = following(kith)
+    with service.follower.reading("busy") as state:
+        state.tenant("busy").put("c-1", "p", None)
+        gone = {"relation_id": "1", "consumer_id": "c-1", "provider_id": "p"}
+        store(kith, event("relation.retracted", "x", "2026-10-02T00:00:00Z", gone, tenant="busy"))
+        service.follower._take(tail)
+    with service.follower.reading("busy") as state:
+        assert state.seen == {"relations@1/kith.relations/0": 1}, "what does not fit has not been reached"
+    with pytest.raises(Inconsistent):
+        service.follower._take(tail)
+    service.follow()
+    same(service)
+
+
+def described(tenant: str, number: int) -> Event:
+    said = {"provider_id": f"p{number}", "name": "x" * 200, "categories": ["food"]}
+    return event("provider.upserted", f"{tenant}-{number}", "2026-10-01T00:00:00Z", said, tenant=tenant)
+
+
+def consents(tenant: str, number: int) -> Event:
+    said = {"consumer_id": f"c{number:0190}", "consent": {"advice": True}}
+    return event("consumer.upserted", f"{tenant}-{number}", "2026-10-01T00:00:00Z", said, tenant=tenant)
+
+
+def of_kinds(tenant: str, number: int) -> Event:
+    said = {"relation_id": f"{number}", "kind": f"kind_{number}", "consumer_id": "c", "provider_id": "p"}
+    return event("relation.recorded", f"{tenant}-{number}", "2026-10-01T00:00:00Z", said, tenant=tenant)
+
+
+@pytest.mark.parametrize(
+    ("made", "purposes"),
+    [(described, {}), (consents, {"*": "advice"}), (of_kinds, {}), (of_kinds, {"*": "advice"})],
+    ids=["providers", "consents", "kinds", "kinds of who is withheld"],
+)
+@pytest.mark.parametrize("when", ["in a scan", "in changes"])
+def test_whatever_a_tenant_fills_the_memory_with_it_alone_is_refused(
+    made: Callable[[str, int], Event], purposes: dict[str, str], when: str
+) -> None:
+    kith = MemoryKith()
+    small = [visit("other", "1"), consent("01", "c-1", True).model_copy(update={"tenant": "other"})]
+    store(kith, *small)
+    service, tail = following(kith, purposes)
+    service.follower._state.most = service.follower._most_edges = 1_000
+    for start in range(0, 600, 100):
+        store(kith, *(made("large", number) for number in range(start, start + 100)))
+    if when == "in a scan":
+        service.follow()
+    else:
+        service.follower._take(tail)
+        service.follower._take(tail)
+    assert service.follower.problems() == []
+    with pytest.raises(NoRoom), service.questions.reading("large"):
+        pass
+    with service.questions.reading("other") as state:
+        assert state.known("other").graph.edges == 1
+    large = service.follower._state.tenants["large"]
+    assert (large.providers, large.granted, large.withheld.edges, large.graph.edges) == ({}, set(), 0, 0)
+    assert service.follower.outgrown == 1
+    # Nothing of it comes again, and what it had before has left room for others.
+    store(kith, made("large", 1_000))
+    service.follower._take(tail)
+    assert (large.providers, large.granted, large.withheld.edges, large.graph.edges) == ({}, set(), 0, 0)
+    assert sum(each.room for each in service.follower.held) < 1_000
+
+
+def test_views_of_kinds_go_before_anybody_is_refused() -> None:
+    kith = MemoryKith(partitions=1)
+    store(kith, *(visit("large", str(n), f"p{n}") for n in range(500)), visit("other", "1"))
+    service, tail = following(kith)
+    with service.follower.reading("large") as state:
+        graph = state.known("large").graph
+        assert graph.of_kind("visit").edges == 500
+    views = sum(each.views for each in service.follower.held)
+    assert views > 0
+    service.follower._state.most = sum(each.room for each in service.follower.held) + views // 2
+    service.follower._take(tail)
+    assert (service.follower.outgrown, sum(each.views for each in service.follower.held)) == (0, 0)
+    with service.follower.reading("large") as state:
+        assert state.known("large").graph.of_kind("visit").edges == 500
 
 
 def test_the_job_leaves_the_figures_of_a_tenant_that_is_not_held() -> None:
@@ -345,7 +486,7 @@ def test_the_job_leaves_the_figures_of_a_tenant_that_is_not_held() -> None:
     job = Job(service.follower, Stored(), 300.0, None)  # type: ignore[arg-type]
     job.look()
     assert leased == ["default"]
-    service.follower._most_edges = 0
+    service.follower._state.most = 0
     service.follower._keep_room()
     job.look()
     assert leased == ["default"]

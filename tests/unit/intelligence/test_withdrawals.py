@@ -1,7 +1,7 @@
 """Who has withdrawn a consent is in nothing that is stored, whatever purpose it was and whatever ran meanwhile."""
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.intelligence.consented import purpose_for
-from services.intelligence.engine.snapshot import NodeFigures
+from services.intelligence.engine.snapshot import NodeFigures, Snapshot
 from services.intelligence.job import Job
 from services.intelligence.outcomes.recorder import Recorder
 from services.intelligence.outcomes.settings import recording_of
@@ -33,6 +33,7 @@ class Following:
 
     def __init__(self, state: State) -> None:
         self.state = state
+        self.is_writing = False
 
     def problems(self) -> list[str]:
         return []
@@ -44,8 +45,11 @@ class Following:
     def reading(self, _: str) -> Any:
         return nullcontext(self.state)
 
-    def writing(self) -> Any:
-        return nullcontext()
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        self.is_writing = True
+        yield
+        self.is_writing = False
 
 
 class Stored:
@@ -154,6 +158,33 @@ def test_who_withdraws_while_the_job_runs_is_not_in_its_figures(fails: bool) -> 
     assert nodes.found["acme"] == {"ada", "cem"}
 
 
+def test_erasures_of_all_do_not_wait_while_the_figures_of_one_tenant_are_computed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever leaves meanwhile is not stored, not even for a moment: the process may end in it."""
+    state = State({})
+    tenant = state.tenant("acme")
+    for consumer in CONSUMERS:
+        tenant.put(consumer, "p", ONCE)
+    following, held = Following(state), list[bool]()
+    figures = Snapshot.figures
+
+    def computed(snapshot: Snapshot, shown: int) -> Any:
+        held.append(following.is_writing)
+        tenant.put("bob", "p", None)
+        return figures(snapshot, shown)
+
+    def stored() -> None:
+        held.append(following.is_writing)
+        assert nodes.found["acme"] == {"ada", "cem"}
+
+    nodes = Nodes(stored)
+    monkeypatch.setattr(Snapshot, "figures", computed)
+    Job(following, nodes, 300.0, lambda: NOW).look()  # type: ignore[arg-type]
+    assert held == [False, True]
+    assert nodes.jobs["acme"]["nodes"] == 3
+
+
 def test_a_tenant_that_has_lost_its_last_relationship_loses_its_figures() -> None:
     state, nodes = State({}), Nodes()
     state.tenant("acme").put("ada", "p", ONCE)
@@ -176,9 +207,9 @@ def test_a_withdrawal_is_told_once_the_consumer_has_left_the_graph() -> None:
 
     class Told(Touched):
         def described(self, tenant: str, consumer_ids: Iterable[str]) -> None:
-            with service.follower.reading("default") as state:
-                names = state.known(tenant).graph.names["consumer"]
-                told.extend(names.find(id) is not None for id in consumer_ids)
+            # In the tenant's turn: nobody reads the graph in between.
+            names = service.follower._state.known(tenant).graph.names["consumer"]
+            told.extend(names.find(id) is not None for id in consumer_ids)
 
     service.follower._listener = Told()
 
