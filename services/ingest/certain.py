@@ -108,9 +108,8 @@ def certain_fact(raw: bytes, arrived: datetime, most: timedelta) -> Fact | None:
     except (ValueError, RecursionError):
         return None
     data, tenant, traits = fact.data, fact.tenant, fact.data.traits
-    known = _REQUIRED
-    for optional in (tenant, fact.subject, fact.dataversion, data.occurred_at, data.rating, data.text):
-        known += optional is not None
+    optional = (tenant, fact.subject, fact.dataversion, data.occurred_at, data.rating, data.text)
+    known = _REQUIRED + len(optional) - optional.count(None)
     if data.amount is not None or data.currency is not None:
         if data.amount is None or data.currency is None or not _is_currency(data.currency):
             return None

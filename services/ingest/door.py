@@ -186,13 +186,20 @@ class Door:
         self, index: int, raw: bytes, added: Mapping[str, bytes], tenant: str | None, arrived: datetime
     ) -> Accepted | None:
         """What ``_judge`` returns for nearly all events, in a third of the time. None for the others."""
-        if added:
+        fact = certain_fact(raw, arrived, self._most_ahead)
+        if fact is None and "source" in added:
             raw = _completed(raw, added)
-        if (fact := certain_fact(raw, arrived, self._most_ahead)) is None:
+            fact = certain_fact(raw, arrived, self._most_ahead)
+        if fact is None:
             return None
-        own, consumer_id = fact.tenant or "default", fact.data.consumer_id
+        if (own := fact.tenant) is None:
+            own = tenant or "default"
+            if "tenant" in added:
+                raw = _with_members(raw, [_member("tenant", added["tenant"])])
+        consumer_id = fact.data.consumer_id
         if (
-            (tenant is not None and own != tenant)
+            own != (tenant or own)
+            or len(raw) > codec.MAX_EVENT_BYTES
             or (self._sealing and fact.data.text is not None)
             or self._erased(own, consumer_id)
         ):
@@ -278,17 +285,19 @@ def _completed(raw: bytes, added: Mapping[str, bytes]) -> bytes:
         stated = _stated.decode(raw)
     except (ValueError, RecursionError):
         return raw
-    missing = [
-        b'"%b":%b' % (name.encode(), value)
-        for name, value in added.items()
-        if getattr(stated, name) is msgspec.UNSET
-    ]
-    if not missing:
-        return raw
+    missing = [_member(name, value) for name, value in added.items() if getattr(stated, name) is msgspec.UNSET]
+    return _with_members(raw, missing) if missing else raw
+
+
+def _member(name: str, value: bytes) -> bytes:
+    return b'"%b":%b' % (name.encode(), value)
+
+
+def _with_members(raw: bytes, members: Sequence[bytes]) -> bytes:
     start = raw.index(b"{") + 1
     rest = raw[start:].lstrip()
     # In front: if two parsers differ on which names are present, the event's own value comes last and wins.
-    return raw[:start] + b",".join(missing) + (b"" if rest.startswith(b"}") else b",") + rest
+    return raw[:start] + b",".join(members) + (b"" if rest.startswith(b"}") else b",") + rest
 
 
 def _check_bound(event: Event) -> None:

