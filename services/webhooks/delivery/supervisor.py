@@ -73,8 +73,9 @@ class Supervisor:
         self._tell = tell
         #: The part of a processor that the senders' thread gets of what it wants.
         self._speed: Callable[[], float] = lambda: 1.0
-        self._processor = Processor(speed=lambda: self._speed())
-        self._pool = FairPool("webhooks", _THREADS, Most(LARGEST, LARGEST, LARGEST), processor=self._processor)
+        # Apart, so that what a tenant's queues take does not keep it from sending.
+        self._processor, reading = (Processor(speed=lambda: self._speed()) for _ in range(2))
+        self._pool = FairPool("webhooks", _THREADS, Most(LARGEST, LARGEST, LARGEST), processor=reading)
         # The process's own work, such as its leases, waits for nobody's queue.
         self._own = FairPool("webhooks-own", 1, Most(LARGEST, LARGEST, LARGEST))
         self._running: dict[str, _Running] = {}
