@@ -34,7 +34,7 @@ PLACES = {
         "services.importer.command",
         "import_command",
         DATA,
-        "Import rows of CSV, JSON lines, Excel or SQLite files as events.",
+        "Import rows of CSV, JSON lines, Excel, Parquet or SQLite files as events.",
     ),
     "capture": Place(
         "services.importer.capture_command",

@@ -43,8 +43,8 @@ def import_command(
         bool,
         typer.Option(
             "--init",
-            help="Draft a mapping of a file (CSV, JSON lines, Excel, SQLite) beside it, for you to correct. "
-            "Publishes nothing.",
+            help="Draft a mapping of a file (CSV, JSON lines, Excel, Parquet, SQLite) beside it, for you to "
+            "correct. Publishes nothing.",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one line of JSON.")] = False,
@@ -60,7 +60,7 @@ def import_command(
         ),
     ] = None,
 ) -> None:
-    """Import rows of CSV, JSON lines, Excel or SQLite files as events.
+    """Import rows of CSV, JSON lines, Excel, Parquet or SQLite files as events.
 
     A mapping file names the files and maps their columns to fields. Rows that cannot become an event are written
     to a file of rejects, each with its reason; all others are imported. Importing the same data again changes

@@ -17,13 +17,14 @@ from pydantic import (
 )
 
 Character = Annotated[str, StringConstraints(min_length=1, max_length=1)]
-Format = Literal["csv", "debezium", "jsonl", "sqlite", "xlsx"]
+Format = Literal["csv", "debezium", "jsonl", "parquet", "sqlite", "xlsx"]
 ENDINGS: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "csv",
     ".txt": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".parquet": "parquet",
     ".sqlite": "sqlite",
     ".sqlite3": "sqlite",
     ".db": "sqlite",
@@ -36,7 +37,7 @@ _INSTEAD: dict[str, str] = {
     ".xls .xlsb .ods": "save it as .xlsx",
     ".json": "rows are objects of one line each, .jsonl",
     ".zip .7z .rar .tar .tgz .bz2 .xz .zst": "unpack it, or pack the file itself by gzip",
-    ".parquet .avro .orc .feather .arrow": "write its rows as CSV or JSON lines",
+    ".avro .orc .feather .arrow": "write its rows as Parquet or JSON lines",
 }
 
 

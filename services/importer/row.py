@@ -16,7 +16,7 @@ class NotAWorkbook(ValueError):
 @dataclass(frozen=True, slots=True)
 class Row:
     """``number`` is the row's line in a text file (the last one of several), its row number in a workbook, and a
-    running number in SQLite."""
+    running number in SQLite and Parquet."""
 
     number: int
     fields: Fields
@@ -37,8 +37,8 @@ class BadRow:
 @dataclass(frozen=True, slots=True)
 class Rows:
     """An open file. ``columns`` is None if every row has its own (JSON lines). ``size`` and ``position()`` count
-    bytes of the file on disk, or rows of a SQLite table (``size`` is None for a query and a workbook). ``notes``
-    is complete when all rows are read: rows that were read, but may be unexpected."""
+    bytes of the file on disk, or rows of a SQLite table or a Parquet file (``size`` is None for a query and a
+    workbook). ``notes`` is complete when all rows are read: rows that were read, but may be unexpected."""
 
     columns: tuple[str, ...] | None
     rows: Iterator[Row | BadRow]

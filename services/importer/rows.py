@@ -1,10 +1,11 @@
-"""Reads rows from CSV, JSON lines, Excel and SQLite files, one at a time: memory does not grow with the file."""
+"""Reads rows from CSV, JSON lines, Excel, Parquet and SQLite files, one at a time: memory does not grow with the
+file."""
 
 import contextlib
 import sqlite3
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def open_rows(file: File) -> Iterator[Rows]:
     mapping describes it; a single unreadable row is a BadRow."""
     if file.format == "debezium":
         raise MappingError(f"{file.table}: is a table of change capture, not a file: `kith capture` reads it")
-    opening = {"sqlite": _sqlite, "xlsx": _workbook}.get(file.format, open_text)
+    opening = {"sqlite": _sqlite, "xlsx": _workbook, "parquet": _parquet}.get(file.format, open_text)
     with contextlib.ExitStack() as stack:
         with _explained(file.path):
             _check_readable(file.path)
@@ -96,6 +97,14 @@ def _workbook(file: File) -> Iterator[Rows]:
                 )
 
         yield Rows(tuple(name for name in names if name), rows(), None, lambda: position, notes)
+
+
+def _parquet(file: File) -> AbstractContextManager[Rows]:
+    try:
+        from services.importer.parquet_rows import open_parquet
+    except ImportError:
+        raise MappingError(f"{file.path}: Parquet needs pyarrow: install Kith's extra exports") from None
+    return open_parquet(file)
 
 
 @contextmanager

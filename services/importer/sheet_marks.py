@@ -20,7 +20,10 @@ _BLOCK = 1 << 20
 #: No tag of a row or a range is longer.
 _TAG = 4096
 _FORMULA = re.compile(rb"<(?:\w+:)?f[\s>/]")
-_MARK = re.compile(rb'<(?:\w+:)?(?:row\b(?P<row>[^>]*)|mergeCell\b[^>]*?\sref="(?P<range>[A-Z0-9:$]+)"[^>]*)>')
+_MARK = re.compile(
+    rb'<(?:\w+:)?(?:c\s(?:[^>]*?\s)?r="(?P<column>[A-Z]{1,3})\d+"[^>]*|row\b(?P<row>[^>]*)'
+    rb'|mergeCell\b[^>]*?\sref="(?P<range>[A-Z0-9:$]+)"[^>]*)>'
+)
 _HIDDEN = re.compile(rb'\shidden="(?:1|true)"')
 _NUMBER = re.compile(rb'\sr="(\d+)"')
 _MERGED = Unreadable(
@@ -44,11 +47,17 @@ class Marks:
 
 
 def marks_of(path: Path, part: str) -> Marks:
-    """The marks of the sheet that is ``part`` of the workbook. Raises NotAWorkbook for rows out of their order, of
-    which openpyxl would leave some out."""
-    hidden, merged, last = set(), [], 0
+    """The marks of the sheet that is ``part`` of the workbook. Raises NotAWorkbook for rows, or cells of one,
+    out of their order, of which openpyxl would leave some out."""
+    hidden, merged, last, column = set(), [], 0, (0, b"")
     with zipfile.ZipFile(path) as archive, archive.open(part) as file:
         for match in _matches(file, _MARK):
+            if (letters := match["column"]) is not None:
+                before, column = column, (len(letters), letters)
+                if column <= before:
+                    cell, other = f"{letters.decode()}{last}", f"{before[1].decode()}{last}"
+                    raise NotAWorkbook(f"has cell {cell} behind cell {other}: open it in Excel and save it")
+                continue
             if match["range"] is not None:
                 left, top, right, bottom = range_boundaries(match["range"].decode())
                 if None not in (left, top, right, bottom):
@@ -57,7 +66,7 @@ def marks_of(path: Path, part: str) -> Marks:
             number = _NUMBER.search(match["row"])
             if number and int(number[1]) <= last <= MOST_ROWS:
                 raise NotAWorkbook(f"has row {int(number[1])} behind row {last}: open it in Excel and save it")
-            last = int(number[1]) if number else last + 1
+            last, column = int(number[1]) if number else last + 1, (0, b"")
             if _HIDDEN.search(match["row"]):
                 hidden.add(last)
     return Marks(frozenset(hidden), tuple(sorted(merged)))

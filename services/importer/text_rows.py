@@ -31,7 +31,7 @@ _KINDS = {
     b"\xfd7zXZ\0": "packed by xz: unpack it",
     b"\x28\xb5\x2f\xfd": "packed by zstd: unpack it",
     b"7z\xbc\xaf\x27\x1c": "an archive: unpack it",
-    b"PAR1\x15": "Parquet: write its rows as CSV or JSON lines",
+    b"PAR1\x15": 'Parquet: set format = "parquet"',
     b"Obj\x01": "Avro: write its rows as JSON lines",
     b"%PDF-": "PDF: export it as CSV",
 }

@@ -51,7 +51,11 @@ class Reason(BaseModel):
 
     term: Label = Field(description="`walk`, `popularity`, or a feature of a learned model.")
     points: Points
-    via: list[Via] | None = Field(None, description="For the walk: what led there, largest part first.")
+    via: list[Via] | None = Field(
+        None,
+        description="For the walk: what led there, largest part first. Empty without `relations:read`: then all "
+        "of it is the rest.",
+    )
     shared_consumers: Few | None = Field(
         None,
         description="For a similar provider: how many consumers know both, who are not named; `few` below five.",

@@ -102,7 +102,7 @@ def create_app(
         response_model=answers.Affinity,
         responses=COMBINED,
     )
-    @needs(INTELLIGENCE_READ, purpose=LEARNED)
+    @needs(INTELLIGENCE_READ, RELATIONS_READ, purpose=LEARNED)
     def affinity(
         consumer_id: Annotated[PathId, DerivedFrom("consumer_id"), Path()],
         provider_id: Annotated[PathId, DerivedFrom("provider_id"), Path()],

@@ -11,7 +11,7 @@ from services.intelligence.consented import first_granted
 from services.intelligence.engine.calls import FEWEST, Call, CallLack, Population, calls, fitted, known, population
 from services.intelligence.engine.question import Question
 from services.intelligence.parameters import NextQuery
-from services.intelligence.present import NOBODY, Presenter, as_of
+from services.intelligence.present import Presenter, as_of
 from services.intelligence.questions import REASONS, Questions
 from services.intelligence.rows import Money
 from services.intelligence.state import State
@@ -128,7 +128,7 @@ class Calling:
         money: Amounts | None,
     ) -> Document:
         tenant = state.known(caller.tenant)
-        presenter = Presenter(question, tenant.providers if caller.may(RELATIONS_READ) else NOBODY)
+        presenter = Presenter(question, tenant.providers if caller.may(RELATIONS_READ) else None)
         answer: Document = {
             "items": [],
             "candidates": 0,

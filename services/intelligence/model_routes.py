@@ -11,7 +11,7 @@ from services.intelligence.engine.campaign import TooLarge, campaign, explained
 from services.intelligence.failures import COMBINED
 from services.intelligence.models import Models
 from services.intelligence.parameters import BETA, StrengthQuery, Weights
-from services.intelligence.present import NOBODY, Presenter, as_of
+from services.intelligence.present import Presenter, as_of
 from services.intelligence.questions import REASONS, Questions
 from shared.access.guard import CallerOf, TenantOf
 from shared.access.lineage import STRENGTH, Count, DerivedFrom, Label, OrderedBy, Ratio
@@ -199,7 +199,7 @@ def add_models(app: FastAPI, questions: Questions, models: Models) -> None:
             question = questions.defaults.question(
                 strengths, limit=body.limit, beta=body.beta, among=among, reasons=REASONS if body.explain else 0
             )
-            presenter = Presenter(question, dict(tenant.providers) if caller.may(RELATIONS_READ) else NOBODY)
+            presenter = Presenter(question, dict(tenant.providers) if caller.may(RELATIONS_READ) else None)
             seen = as_of(state.seen, question, "walk")
             graph = tenant.graph.apart()
         # It may compute for many seconds. Meanwhile everybody else is answered, and changes are followed.

@@ -11,7 +11,7 @@ from services.intelligence.engine.question import Question
 from shared.access.lineage import DerivedFrom
 from shared.contracts.events import MAX_ID, Name
 from shared.contracts.spelling import nfc
-from shared.http.caller import CONSUMERS_READ
+from shared.http.caller import CONSUMERS_READ, RELATIONS_READ
 from shared.http.paths import QueryId
 from shared.http.scopes import Scoped
 from shared.measures.query import OfCategory, OfCurrency, OfKind
@@ -110,8 +110,10 @@ class AskQuery(StrengthQuery):
 class RecommendQuery(AskQuery):
     consumer_id: Consumer = Field(None, description="Providers for this consumer.")
     provider_id: Provider = Field(None, description="Consumers for this provider: whom to win.")
-    known: bool = Field(
-        False, description="Those with a relationship already, in place of those without: whom to win back."
+    known: Annotated[bool, Scoped(RELATIONS_READ)] = Field(
+        False,
+        description="Those with a relationship already, in place of those without: whom to win back. Needs "
+        "`relations:read`.",
     )
     model: Annotated[str | None, StringConstraints(max_length=100)] = Field(
         None, description="`walk`, or the name of a learned model. Default: the one that is live."

@@ -10,8 +10,6 @@ from services.intelligence.learning.model import LearnedRanking
 from services.intelligence.state import Provider
 from shared.runtime.protocols import Document
 
-NOBODY: Mapping[str, Provider] = {}
-
 _WHY = {
     "unknown": "nobody with this id has a relationship{of}",
     "withheld": "the consumer has not granted the purpose that this tenant's data is used for",
@@ -22,10 +20,12 @@ _WHY = {
 
 
 class Presenter:
-    """``providers`` are the facts about providers that the caller may see; empty for one who may not."""
+    """``providers`` are the facts about providers; None for a caller who may not read relations: they see neither
+    these nor through which relationships of a consumer an answer was found."""
 
-    def __init__(self, question: Question, providers: Mapping[str, Provider] = NOBODY) -> None:
-        self._question, self._providers = question, providers
+    def __init__(self, question: Question, providers: Mapping[str, Provider] | None) -> None:
+        self._question, self._providers = question, providers or {}
+        self._shows_relationships = providers is not None
 
     def ranking(self, ranking: Ranking, side: Side, id: str, withheld: bool = False) -> Document:
         """The answers, who are of ``side``, to a question about ``id``, as members of an answer."""
@@ -95,12 +95,14 @@ class Presenter:
         """The reason `walk` of an answer: the relationships of ``consumer_id`` that led there. ``points`` are
         those of the whole reason, if these are not the walk's score; they are shared out as the score is."""
         factor = answer.factor if points is None else points / answer.whole if answer.whole else 0.0
+        via = answer.via if self._shows_relationships else ()
+        rest = sum(each.whole for each in answer.via[len(via) :]) + answer.rest_whole
         return {
             "term": "walk",
             "points": answer.score if points is None else points,
-            "via": [self._via(via, factor, consumer_id) for via in answer.via],
-            "rest": answer.rest,
-            "rest_points": answer.rest_whole * factor,
+            "via": [self._via(each, factor, consumer_id) for each in via],
+            "rest": len(answer.via) - len(via) + answer.rest,
+            "rest_points": rest * factor,
         }
 
     def name(self, provider_id: str) -> Document:

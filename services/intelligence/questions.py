@@ -15,7 +15,7 @@ from services.intelligence.engine.similar import similar
 from services.intelligence.follower import Source
 from services.intelligence.learning.model import LearnedRanking
 from services.intelligence.parameters import AskQuery, Defaults, PairQuery, RecommendQuery, SimilarQuery
-from services.intelligence.present import NOBODY, Presenter, as_of
+from services.intelligence.present import Presenter, as_of
 from services.intelligence.state import State, Tenant
 from shared.access.lineage import reveals
 from shared.contracts.errors import NoRoom, Unavailable
@@ -257,4 +257,4 @@ def _withheld(caller: Caller, tenant: Tenant, consumer_id: str) -> bool:
 
 
 def _presenter(caller: Caller, tenant: Tenant, question: Question) -> Presenter:
-    return Presenter(question, tenant.providers if caller.may(RELATIONS_READ) else NOBODY)
+    return Presenter(question, tenant.providers if caller.may(RELATIONS_READ) else None)

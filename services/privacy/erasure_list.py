@@ -1,6 +1,6 @@
 """Every erasure of a tenant, latest first, and its route."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -57,7 +57,7 @@ class ErasureList:
         ]
         if after is None:
             self._unite(tenant)
-        found = self._records({"tenant": tenant}, folded, steps)
+        found = list(self._records({"tenant": tenant}, folded, steps))
         shown, more = found[:limit], len(found) > limit
         # Each of the others has a record in NFC by now, and is listed under that.
         names = [each["_id"] for each in shown if nfc(each["consumer_id"]) == each["consumer_id"]]
@@ -67,17 +67,18 @@ class ErasureList:
     def _unite(self, tenant: str) -> None:
         """See that what was stored before ids were normalised has a record under the id in NFC. It is made when
         the state is read, so this happens once."""
-        old = self._records({"tenant": tenant, "consumer_id": {"$regex": r"[^\x00-\x7F]"}}, {}, [])
-        odd = {
-            each["erasure"]: each["consumer_id"] for each in old if nfc(each["consumer_id"]) != each["consumer_id"]
-        }
-        known = {each["erasure"] for each in old}
-        self._erasures.states(
-            tenant, [name for name, id in odd.items() if erasure_id(tenant, nfc(id)) not in known]
-        )
+        # Not kept: a tenant may have had very many people erased.
+        others = {"tenant": tenant, "consumer_id": {"$regex": r"[^\x00-\x7F]"}}
+        ids = ((each["erasure"], each["consumer_id"]) for each in self._records(others, {}, []))
+        if not (odd := {name: erasure_id(tenant, nfc(id)) for name, id in ids if nfc(id) != id}):
+            return
+        united = {*odd.values()}
+        known = {each["erasure"] for each in self._records(others, {}, []) if each["erasure"] in united}
+        self._erasures.states(tenant, [name for name, other in odd.items() if other not in known])
 
-    def _records(self, wanted: Document, folded: Document, steps: list[Document]) -> list[Document]:
-        """The requests over HTTP and what was folded from Kafka. ``folded`` replaces fields of the latter."""
+    def _records(self, wanted: Document, folded: Document, steps: list[Document]) -> Iterator[Document]:
+        """The requests over HTTP and what was folded from Kafka. ``folded`` replaces fields of the latter. Raises
+        Unavailable when it is read."""
         kept = {"_id": 0, "asked": 1, "consumer_id": 1}
         union = [{"$match": wanted}, {"$project": {**kept, "erasure": "$_id", **folded}}]
         pipeline: list[Document] = [
@@ -87,7 +88,7 @@ class ErasureList:
             *steps,
         ]
         with translated():
-            return list(self._database[REQUESTS].aggregate(pipeline, allowDiskUse=True))
+            yield from self._database[REQUESTS].aggregate(pipeline, allowDiskUse=True)
 
 
 def _brief(state: Document) -> Document:

@@ -51,9 +51,9 @@ class Witness(Protocol):
 
 
 class Audit(Protocol):
-    def record(self, act: Act) -> None:
-        """Return once ``act`` is stored. Raises Unavailable; the act must then not be done. (Its entry may be
-        stored all the same, of an act that was then refused.)"""
+    def record(self, *acts: Act) -> None:
+        """Return once these acts of one tenant are stored, as one piece of work. Raises Unavailable; none of them
+        must then be done. (Entries may be stored all the same, of acts that were then refused.)"""
 
     def submit(self, acts: Sequence[Act]) -> "Future[None]":
         """The same for acts of one tenant, without waiting: they are one piece of work."""
@@ -91,9 +91,9 @@ class Recorder:
         self._thread = threading.Thread(target=self._work, name="audit", daemon=True)
         self._thread.start()
 
-    def record(self, act: Act) -> None:
+    def record(self, *acts: Act) -> None:
         try:
-            self.submit([act]).result(_SECONDS)
+            self.submit(acts).result(_SECONDS)
         except TimeoutError:
             raise Unavailable(f"the audit was not written within {_SECONDS:.0f} s") from None
 

@@ -136,10 +136,11 @@ class Access:
         if fields:
             self.record(Act(caller.tenant, caller.name, caller.key, "personal.read", subject, tuple(fields)))
 
-    def record(self, act: Act) -> None:
-        """Record an act in the audit. Returns when the entry is stored; raises Unavailable."""
+    def record(self, *acts: Act) -> None:
+        """Record acts of one tenant in the audit, as one piece of work. Returns when the entries are stored;
+        raises Unavailable."""
         if self._audit is not None:
-            self._audit.record(act)
+            self._audit.record(*acts)
         elif not self._open:
             raise Unavailable("this process has no audit to write to")
 

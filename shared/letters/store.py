@@ -1,8 +1,7 @@
 """The dead letters in MongoDB, and how replaying and discarding changes them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from shared.contracts.errors import ConfigurationError, Unavailable
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
 _BATCH = 200
+#: Bytes of messages that a replay holds together, and one more: a letter has up to a mebibyte.
+_BATCH_BYTES = 4 * 1024 * 1024
 
 
 class Letters:
@@ -38,6 +39,11 @@ class Letters:
 
     def by_id(self, ids: Sequence[str]) -> list[Document]:
         return list(self._letters.find({"_id": {"$in": list(ids)}})) if ids else []
+
+    def tenants(self, ids: Sequence[str]) -> dict[str, str | None]:
+        """The tenants of the letters that there are, by their ids; None of one whose tenant is not known."""
+        found = self._letters.find({"_id": {"$in": list(ids)}}, {"tenant": 1})
+        return {letter["_id"]: letter.get("tenant") for letter in found}
 
     def latest(self, selection: Selection, limit: int) -> list[Document]:
         query = selection.query(self._topics)
@@ -73,7 +79,7 @@ class Letters:
         )
         done: list[str] = []
         left_out: list[str] = []
-        while batch := list(islice(found, _BATCH)):
+        for batch in _pieces(found):
             there = [letter for letter in batch if replayable(letter, self._topics)]
             opened = {letter["_id"]: letter for letter in self.opened(there)}
             messages = {id: self.sealed(replay(letter)) for id, letter in opened.items()}
@@ -132,6 +138,18 @@ def letters_in(settings: Settings, database: "Database[Document]") -> Callable[[
     except ConfigurationError:
         return lambda: None
     return lambda: Letters(database, topics, vault)
+
+
+def _pieces(letters: Iterable[Document]) -> Iterator[list[Document]]:
+    piece, size = list[Document](), 0
+    for letter in letters:
+        piece.append(letter)
+        size += len(letter["value"] or b"") + sum(len(header["value"]) for header in letter["headers"])
+        if len(piece) == _BATCH or size >= _BATCH_BYTES:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece
 
 
 def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:

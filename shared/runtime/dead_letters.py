@@ -85,7 +85,8 @@ SPEC = CollectionSpec(
             "discard_reason": STRING,
         },
     ),
-    indexes=((("reason", 1), ("time", 1)),),
+    # The second is of what a tenant sees: without it, a tenant's list reads the letters of all.
+    indexes=((("reason", 1), ("time", 1)), (("tenant", 1), ("time", -1), ("_id", -1))),
 )
 
 

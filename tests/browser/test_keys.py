@@ -33,8 +33,8 @@ class Acts(RecordsAtOnce):
     def __init__(self) -> None:
         self.seen: list[dict[str, str]] = []
 
-    def record(self, act: object) -> None:
-        self.seen.append(dict(act.subject))  # type: ignore[attr-defined]
+    def record(self, *acts: object) -> None:
+        self.seen += [dict(act.subject) for act in acts]  # type: ignore[attr-defined]
 
 
 def opened(page: Page, site: Site, view: str, **more: str) -> None:

@@ -177,7 +177,7 @@ class OneKey:
 class Silent(RecordsAtOnce):
     """Remembers nothing. Where personal data is shown it must be told, so there has to be one."""
 
-    def record(self, act: object) -> None: ...
+    def record(self, *acts: object) -> None: ...
 
 
 def test_a_key_is_asked_for_once_and_kept_in_the_tab(watched: Watched, site: Site) -> None:

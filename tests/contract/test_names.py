@@ -33,8 +33,8 @@ class Told(RecordsAtOnce):
     def __init__(self) -> None:
         self.acts: list[Any] = []
 
-    def record(self, act: Any) -> None:
-        self.acts.append(act)
+    def record(self, *acts: Any) -> None:
+        self.acts += acts
 
 
 @pytest.fixture

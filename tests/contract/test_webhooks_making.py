@@ -170,6 +170,23 @@ def test_no_race_begins_more_replays_than_there_may_be(world: World) -> None:
     assert world.count(RANGES) == 2 * MOST_REPLAYS
 
 
+def test_no_race_makes_more_tests_wait_than_there_may_be(world: World) -> None:
+    made = world.endpoints.create("acme", NEW, "hmac", [], "one").endpoint
+    together = Barrier(module.MOST_TESTS + 4)
+
+    def test(_: int) -> bool:
+        together.wait()
+        try:
+            world.endpoints.test(made)
+        except TooMany:
+            return False
+        return True
+
+    with ThreadPoolExecutor(module.MOST_TESTS + 4) as pool:
+        assert sum(pool.map(test, range(module.MOST_TESTS + 4))) == module.MOST_TESTS
+    assert world.count(DELIVERIES) == module.MOST_TESTS
+
+
 def test_each_former_secret_is_valid_until_its_own_end(world: World) -> None:
     def valid(name: str) -> list[str]:
         stored = world.endpoints.find("default", name)

@@ -156,7 +156,7 @@ TINY = {
     "neighbours": Tiny("--facts 100 --seconds 0.4 --attacks bodies downloads", neighbours),
     "cassandra": Tiny("--sizes 200 --probes 3", rows_and_lists),
     "postgres": Tiny("--sizes 200", rows_written),
-    "rabbitmq": Tiny(f"--sizes {8 * PREFETCH} --kafka-clients kafka-python", messages),
+    "rabbitmq": Tiny(f"--sizes {5 * PREFETCH} --kafka-clients kafka-python", messages),
     "capacity": Tiny("--events 3000 --seconds 1", needs),
     "webhooks": Tiny("--sizes 6000 --seconds 0.5", webhooks),
     "intelligence": Tiny("--sizes 2000", recommended),

@@ -28,12 +28,11 @@ class Keys:
 class RecordsAtOnce:
     """An audit that has what it is told at once."""
 
-    def record(self, act: Act) -> None:
+    def record(self, *acts: Act) -> None:
         raise NotImplementedError
 
     def submit(self, acts: Sequence[Act]) -> "Future[None]":
-        for act in acts:
-            self.record(act)
+        self.record(*acts)
         done: Future[None] = Future()
         done.set_result(None)
         return done
@@ -45,5 +44,5 @@ class Journal(RecordsAtOnce):
     def __init__(self) -> None:
         self.acts: list[Act] = []
 
-    def record(self, act: Act) -> None:
-        self.acts.append(act)
+    def record(self, *acts: Act) -> None:
+        self.acts += acts

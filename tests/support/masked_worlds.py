@@ -260,10 +260,10 @@ POOLS: Mapping[str, list[str]] = {
     "half_life_months": ["0.5", "12"],
     "personal": ["true", "false"],
 }
-#: Not compared here: an erasure is of a consumer and not of a fact (see test_lineage for its declarations).
 #: Values of parameters that mean something else elsewhere.
 _ENDS = ["consumer:c01", "consumer:c05", "provider:p1", "provider:p7"]
 _POOLS_OF: Mapping[str, Mapping[str, list[str]]] = {"/v1/paths": {"from": _ENDS, "to": _ENDS}}
+#: Not compared here: an erasure is of a consumer and not of a fact (see test_lineage for its declarations).
 _LEFT_OUT = re.compile(
     r"/v1/erasures|/v1/audit|/v1/operations|/v1/dead-letters|/health|/v1/export$|/v1/export/measures|/odata|json$"
 )

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo import DeleteOne, InsertOne, UpdateOne
+from pymongo.client_session import ClientSession
 from pymongo.collection import Collection as MongoCollection
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
@@ -148,11 +149,11 @@ class Queue:
         with translated():
             return self._deliveries.count_documents(query, limit=most, maxTimeMS=QUERY_MS)
 
-    def tests(self, endpoint: str, most: int) -> int:
+    def tests(self, endpoint: str, most: int, session: ClientSession | None = None) -> int:
         """The number of queued tests, counted up to ``most``."""
         query: Document = {"_id": beginning_with(test_id(endpoint, "")), "state": "queued"}
         with translated():
-            return self._deliveries.count_documents(query, limit=most, maxTimeMS=QUERY_MS)
+            return self._deliveries.count_documents(query, session, limit=most, maxTimeMS=QUERY_MS)
 
     def settle(self, settled: Sequence[Settled]) -> None:
         """Store what became of attempts. The log comes first: a crash in between repeats the attempt, and the log

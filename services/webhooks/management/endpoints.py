@@ -33,7 +33,7 @@ from shared.vault.keys import Vault
 from shared.vault.tokens import seal
 
 _MOST_COUNTED = 10_000
-#: Tests of one endpoint that wait. A few more where they are asked for at the same moment.
+#: Tests of one endpoint that wait.
 MOST_TESTS = 10
 #: Valid secrets of one endpoint: each delivery is signed with all of them.
 MOST_SECRETS = 5
@@ -189,10 +189,15 @@ class Endpoints:
 
     def test(self, endpoint: Document) -> str:
         """Enqueue a test, and return the id of its delivery. Raises TooMany."""
-        if self._queue.tests(endpoint["_id"], MOST_TESTS) >= MOST_TESTS:
-            raise TooMany(f"{MOST_TESTS} tests of the endpoint are not sent yet, which is the most")
         made = test_delivery(endpoint, secrets.token_hex(8), self._clock())
-        self._queue.add([made])
+
+        def transaction(session: ClientSession) -> None:
+            self._alone(endpoint["tenant"], session)
+            if self._queue.tests(endpoint["_id"], MOST_TESTS, session) >= MOST_TESTS:
+                raise TooMany(f"{MOST_TESTS} tests of the endpoint are not sent yet, which is the most")
+            self._database[DELIVERIES].insert_one(made, session=session)
+
+        transact(self._database, transaction)
         return str(made["_id"])
 
     def replay(self, endpoint: Document, since: Since) -> tuple[str, int]:

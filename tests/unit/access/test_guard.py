@@ -344,8 +344,17 @@ def test_what_needs_no_credential_is_answered_ever_later_to_an_address_that_asks
 ) -> None:
     access = Access(KEYS, limits=replace(Limits.usual(), proxies=("10.0.0.0/8",)))
     app = guarded_app("Kith", "", access, list)
-    app.get("/public")(public(dict))
-    app.get("/read")(needs("consumers:read")(dict))
+
+    @app.get("/public")
+    @public
+    async def anyone() -> dict[str, str]:
+        return {}
+
+    @app.get("/read")
+    @needs("consumers:read")
+    async def read() -> dict[str, str]:
+        return {}
+
     a_second, at_once = OF_STRANGER
     found = flood(app, [(None, "192.0.2.1")] * (at_once + 2 * a_second) + [(None, "192.0.2.2")], access, path)
     assert {each for each, _ in found} == {status}

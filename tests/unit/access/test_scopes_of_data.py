@@ -62,6 +62,11 @@ TABLE: list[tuple[str, str, set[str]]] = [
     ("analytics", "/v1/live?category=bar", {ANALYTICS, RELATIONS}),
     ("intelligence", "/v1/recommendations?consumer_id=c", {INTELLIGENCE}),
     ("intelligence", "/v1/recommendations?consumer_id=c&category=bar", {INTELLIGENCE, RELATIONS}),
+    # What somebody has done is in their relations.
+    ("intelligence", "/v1/recommendations?consumer_id=c&known=true", {INTELLIGENCE, RELATIONS}),
+    ("intelligence", "/v1/affinity/c/p", {INTELLIGENCE, RELATIONS}),
+    ("intelligence", "/v1/neighbours/consumer/c", {INTELLIGENCE, RELATIONS}),
+    ("intelligence", "/v1/paths?from=consumer:c&to=provider:p", {INTELLIGENCE, RELATIONS}),
     ("intelligence", "/v1/next?provider_id=p", {INTELLIGENCE, RELATIONS}),
     ("intelligence", "/v1/next?provider_id=p&purpose=mail", {INTELLIGENCE, RELATIONS, CONSUMERS}),
     ("intelligence", "/v1/recommendations?consumer_id=c&purpose=mail", {INTELLIGENCE, CONSUMERS}),

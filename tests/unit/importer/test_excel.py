@@ -393,6 +393,24 @@ def test_rows_out_of_their_order_are_refused_because_some_would_be_left_out(tmp_
         imported(mapping)
 
 
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [(rb"\g<a>\g<c>\g<b>", "has cell B2 behind cell C2"), (rb"\g<b>\g<a>\g<c>", "has cell A2 behind cell B2")],
+)
+def test_so_are_cells_out_of_their_order(tmp_path: Path, cells: bytes, said: str) -> None:
+    """Of a row that ends with an earlier cell, openpyxl leaves out those of the columns behind that one."""
+    mapping = orders(tmp_path, [[1, date(2025, 3, 2), "c", "p", 5, None]])
+    path = tmp_path / "orders.xlsx"
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    three = rb'(?P<a><c r="A2".*?</c>)(?P<b><c r="B2".*?</c>)(?P<c><c r="C2".*?</c>)'
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, re.sub(three, cells, part))
+    with pytest.raises(MappingError, match=f"{said}: open it in Excel and save it"):
+        imported(mapping)
+
+
 def test_control_characters_that_workbooks_write_by_their_number_are_those(tmp_path: Path) -> None:
     """So Excel writes the line breaks of Windows."""
     mapping = orders(tmp_path, [["o_x1234_red", date(2025, 3, 2), "c", "p", 5, "one_x000D_\ntwo_x000d_"]])

@@ -238,7 +238,7 @@ def test_a_path_may_name_an_environment_variable(tmp_path: Path, monkeypatch: py
         ("v*.csv", None, "", r"there is no such file \(a path is one file: \* and \? stand for themselves"),
         ("v.csv", gzip.compress(b"who,where\n"), "", "is not text, but packed by gzip"),
         ("v.csv", b"PK\x03\x04" + bytes(80), "", "is not text, but a workbook"),
-        ("v.jsonl", b"PAR1\x15\x04", "", "is not text, but Parquet: write its rows as CSV or JSON lines"),
+        ("v.jsonl", b"PAR1\x15\x04", "", 'is not text, but Parquet: set format = "parquet"'),
         ("v.csv", b"SQLite format 3\0" + bytes(80), "", "is not text, but a database"),
         ("v.jsonl", b'[{"who": "c", "where": "p"}]', "", r"one line each: jq -c '\.\[\]' makes such lines"),
         ("v.jsonl", b'\xef\xbb\xbf [\r\n {"who": "c"}\r\n]', "", r"jq -c '\.\[\]' makes"),
@@ -258,7 +258,7 @@ def test_files_that_are_not_as_the_mapping_says(
     assert recorder.messages == []
 
 
-@pytest.mark.parametrize("format", ["csv", "jsonl", "xlsx", "sqlite"])
+@pytest.mark.parametrize("format", ["csv", "jsonl", "xlsx", "sqlite", "parquet"])
 def test_a_pipe_and_a_folder_are_no_files(tmp_path: Path, format: str) -> None:
     """A pipe without a writer would be waited for, and one with a writer could be read once only."""
     os.mkfifo(tmp_path / "pipe")

@@ -33,7 +33,7 @@ def error_of(path: Path) -> str:
         ("encoding = 'hex'", "", "encoding: is not a known encoding"),
         ("encoding = 'zlib_codec'", "", "encoding: is not a known encoding"),
         ("encoding = 'undefined'", "", "encoding: is not a known encoding"),
-        ("format = 'xml'", "", "format: should be 'csv', 'debezium', 'jsonl', 'sqlite' or 'xlsx'"),
+        ("format = 'xml'", "", "format: should be 'csv', 'debezium', 'jsonl', 'parquet', 'sqlite' or 'xlsx'"),
         ("format = 'sqlite'", "", "SQLite needs either table or query"),
         ("table = 't'", "", "table and query are for SQLite only"),
         ("header_row = 0", "", "header_row: should be greater than or equal to 1"),

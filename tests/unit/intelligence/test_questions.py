@@ -92,6 +92,23 @@ def test_names_are_for_those_who_may_read_them(service: MemoryIntelligence) -> N
     assert names(NARROW) == set()
 
 
+def test_what_led_to_an_answer_is_for_those_who_may_read_relations(service: MemoryIntelligence) -> None:
+    explained = 0
+    for n in range(12):
+        query = RecommendQuery(consumer_id=f"c{n}", limit=20)
+        wide, narrow = (
+            service.questions.recommend(caller, "consumer", f"c{n}", query)["items"]
+            for caller in (EVERYTHING, NARROW)
+        )
+        for one, other in zip(wide, narrow, strict=True):
+            [seen], [hidden] = one["because"], other["because"]
+            assert hidden["via"] == []
+            assert hidden["rest"] == len(seen["via"]) + seen["rest"]
+            assert hidden["rest_points"] == pytest.approx(hidden["points"])
+            explained += len(seen["via"])
+    assert explained > 12
+
+
 def test_an_unknown_id_has_no_answer_the_reason_and_the_popular_ones(service: MemoryIntelligence) -> None:
     found = service.questions.recommend(EVERYTHING, "consumer", "nobody", RecommendQuery(consumer_id="nobody"))
     assert (found["items"], found["lack"]) == ([], "unknown")

@@ -1,0 +1,135 @@
+"""Reads rows from Parquet files, some at a time: memory grows with a row group, not with the file."""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from services.importer.files import File
+from services.importer.mapping import MappingError
+from services.importer.row import Row, Rows, shown
+from services.importer.text_rows import check_distinct
+from services.importer.values import Unreadable
+
+_BATCH = 1_000
+_NOT_TEXT = "holds bytes that are no text in UTF-8"
+_NO_TIME = "holds a time outside of the years 1 to 9999"
+
+
+@contextmanager
+def open_parquet(file: File) -> Iterator[Rows]:
+    """Raises MappingError, now and while reading, for a file that cannot be read."""
+    with contextlib.ExitStack() as stack:
+        raw = stack.enter_context(file.path.open("rb"))
+        with _damage(file, 0):
+            opened = stack.enter_context(contextlib.closing(pq.ParquetFile(raw)))
+            schema = opened.schema_arrow
+        check_distinct(file, schema.names)
+        position = 0
+
+        def rows() -> Iterator[Row]:
+            nonlocal position
+            batches = opened.iter_batches(_BATCH, use_threads=False)
+            while True:
+                with _damage(file, position):
+                    batch = next(batches, None)
+                    cells = None if batch is None else [_values(column) for column in batch.columns]
+                if batch is None or cells is None:
+                    return
+                for values in zip(*cells, strict=True) if cells else ():
+                    position += 1
+                    yield Row(position, dict(zip(schema.names, values, strict=True)))
+
+        names = tuple(name for field in schema for name in _names(field))
+        yield Rows(names, rows(), opened.metadata.num_rows, lambda: position)
+
+
+def _names(field: pa.Field) -> Iterator[str]:
+    """A column, and the parts of one of objects as a mapping names them: ``place``, ``place.city``."""
+    yield field.name
+    if pa.types.is_struct(field.type):
+        for part in field.type:
+            yield from (f"{field.name}.{name}" for name in _names(part))
+
+
+@contextmanager
+def _damage(file: File, after: int) -> Iterator[None]:
+    """Nothing but reading the file happens within: the library raises whatever it stumbles over."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        place = f", after row {after:,}" if after else ""
+        raise MappingError(
+            f"{file.path}: is not Parquet, or damaged ({type(error).__name__}){place}: write it anew"
+        ) from error
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """The cells as the importer takes them: numbers, text, days and times as they are stored, lists and objects as
+    JSON has them."""
+    column, convert = _plain_column(column)
+    try:
+        cells = column.to_pylist()
+    except (UnicodeDecodeError, ValueError, OverflowError):
+        cells = [_cell(scalar) for scalar in column]
+    return cells if convert is None else [None if cell is None else convert(cell) for cell in cells]
+
+
+def _plain_column(column: pa.Array) -> tuple[pa.Array, Callable[[Any], Any] | None]:
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _plain_column(column.dictionary_decode())
+    if pa.types.is_timestamp(kind):
+        # Times of Python have microseconds; an instant is the same in any zone.
+        return pc.cast(column, pa.timestamp("us", kind.tz and "UTC"), safe=False), None
+    if pa.types.is_time(kind):
+        return pc.cast(column, pa.time64("us"), safe=False), None
+    if pa.types.is_float16(kind) or pa.types.is_float32(kind):
+        # As it is written: 0.1 of 32 bits is not 0.10000000149011612.
+        return pc.cast(pc.cast(column, pa.float32()), pa.string()), _number
+    known = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_decimal, pa.types.is_date)
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return column, None if text or any(is_kind(kind) for is_kind in known) else _json
+
+
+def _number(text: str) -> Any:
+    return _json(float(text))
+
+
+def _cell(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        return Unreadable(shown(scalar.as_buffer().to_pybytes()), _NOT_TEXT)
+    except (ValueError, OverflowError):
+        return Unreadable("", _NO_TIME)
+
+
+def _json(value: Any) -> Any:
+    match value:
+        case float() if not math.isfinite(value):
+            return Unreadable(
+                {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)], "is not a number"
+            )
+        case bytes():
+            try:
+                return value.decode()
+            except UnicodeDecodeError:
+                return Unreadable(shown(value), _NOT_TEXT)
+        case UUID():
+            return str(value)
+        case dict():
+            return {name: _json(part) for name, part in value.items()}
+        case list() if value and all(isinstance(part, tuple) for part in value):  # a map: pairs
+            return {str(name): _json(part) for name, part in value}
+        case list():
+            return [_json(part) for part in value]
+    return value
