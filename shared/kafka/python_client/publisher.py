@@ -204,7 +204,7 @@ def _append(producer: KafkaProducer, message: Message) -> Any:
     kafka-python 3.0.12 checks types, estimates the size, and describes itself to a log that is off. None for any
     other message, which is not sent."""
     topic, key, value, partition, headers = message
-    if key is None or headers or len(key) + len(value) > _ORDINARY_BYTES:
+    if key is None or value is None or headers or len(key) + len(value) > _ORDINARY_BYTES:
         return None
     numbers = producer._metadata.partitions_for_topic(topic)
     if not numbers or not (partition is None or partition in numbers) or producer._closed:

@@ -40,7 +40,7 @@ def test_a_webhook_neither_shows_nor_searches_it(mask: str) -> None:
     change = {"type": "relation.changed", "time": "2026-11-29T10:00:00Z", "data": data}
     body = body_of(change, [mask])
     assert body["data"]["after"]["amount"] == MASK
-    endpoint = {"types": ["relation.changed"], "filter": "data.after.amount > `1000`"}
+    endpoint = {"types": ["relation.changed"], "masks": [], "filter": "data.after.amount > `1000`"}
     assert matches(endpoint, change, body_of(change, []))
     assert not matches(endpoint, change, body)
 

@@ -86,6 +86,7 @@ def test_an_ordinary_message_is_put_where_its_key_belongs(key: bytes, count: int
     "message",
     [
         Message("t", None, b"v"),
+        Message("t", b"k", None),  # type: ignore[arg-type]  # a tombstone, which Kith never publishes
         Message("t", b"k", b"v", 3),
         Message("t", b"k", b"v", headers=(("a", b"b"),)),
         Message("t", b"k", b"v" * 2**20),
