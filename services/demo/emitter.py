@@ -15,13 +15,15 @@ from shared.contracts.errors import ConfigurationError, Unavailable
 
 #: How long the door may be unavailable before the emitter gives up.
 PATIENCE_SECONDS = 120.0
+#: Statuses after which the same is sent again later: too much was sent for now, or Kafka is away.
+LATER = (429, 503)
 _MOST_SURPRISES = 20
 
 
 class Emitter:
     """Sends ``emissions`` in batches from a few threads; ``accepted`` is called with each accepted event.
 
-    Sending again after a 503 or a broken connection is safe, because ``(source, id)`` names an event. The
+    Sending again after a 429, a 503 or a broken connection is safe, because ``(source, id)`` names an event. The
     counters only rise and may be read at any time from any thread. ``surprises`` are verdicts that differ from
     what the market expects: they make the run inexact.
     """
@@ -103,7 +105,7 @@ class Emitter:
             except httpx.TransportError as error:
                 trouble, wait = f"{type(error).__name__}: {error}", 0.5
             else:
-                if answer.status_code != 503:
+                if answer.status_code not in LATER:
                     return _verdicts(answer)
                 trouble, wait = answer.text[:300], _retry_after(answer)
             if time.monotonic() + wait > give_up:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import httpx
 
+from services.demo.emitter import LATER
 from shared.contracts.errors import ConfigurationError
 
 #: The probe's own tenant, so that its events do not affect the comparison.
@@ -83,7 +84,7 @@ class Probe:
             return  # the emitter reports a door that is unavailable
         if answer.status_code == 202:
             self._waiting[name] = time.monotonic()
-        elif answer.status_code != 503:
+        elif answer.status_code not in LATER:
             raise ConfigurationError(f"the door answered {answer.status_code} to a probe: {answer.text[:200]}")
 
     def _ask(self, client: httpx.Client, name: str) -> None:
