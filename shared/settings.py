@@ -207,7 +207,7 @@ class Settings(BaseSettings):
         description="Events per tenant and process, of all its credentials. `none`: unlimited.",
     )
     most_behind_seconds: float = Field(
-        0.3,
+        0.5,
         ge=0,
         le=60,
         description="Seconds that the workers may be behind before tenants that send much are told 429. "

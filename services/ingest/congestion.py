@@ -34,6 +34,8 @@ SERVICES = ("relations", "analytics", "webhooks")
 LEAST, MOST = 100.0, 100_000.0
 _EVERY_SECONDS, _TIMEOUT_SECONDS = 0.5, 2.0
 _LESS, _MORE, _MORE_EVENTS = 0.7, 1.1, 10.0
+#: How much faster it rises while no worker is behind at all.
+_FREE = 3.0
 #: The part that the latest half second has in a tenant's rate.
 _LATEST = 0.3
 #: Who has sent an event within this time is there; of so many tenants at most.
@@ -101,8 +103,9 @@ class TenantRate:
                 if behind > before * 0.9 or self.most == math.inf:
                     self._set(max(LEAST, min(self.most, busiest) * _LESS))
             elif self.most < math.inf:
-                more = self.most * _MORE + _MORE_EVENTS
-                self._set(more if more < MOST and there > 1 else math.inf)
+                more = self.most * (_MORE - 1) + _MORE_EVENTS
+                most = self.most + more * (1.0 if behind else _FREE)
+                self._set(most if most < MOST and there > 1 else math.inf)
 
     def _set(self, most: float) -> None:
         if (self.most < math.inf) != (most < math.inf):

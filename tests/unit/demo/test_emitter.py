@@ -8,17 +8,15 @@ import httpx
 import pytest
 
 from services.demo.emitter import Emitter
-from services.demo.wire import Event
+from services.demo.market import Emission
 from shared.contracts.errors import ConfigurationError
 
 
 def emitted(statuses: Iterator[int]) -> tuple[Emitter, list[dict[str, Any]]]:
     """What was accepted of three events, of a door that answers with these statuses, then 202."""
     accepted: list[dict[str, Any]] = []
-    events: list[Event] = [{"id": str(number), "data": {}} for number in range(3)]
-    emitter = Emitter(
-        "http://door", iter([(event, None) for event in events]), accepted.append, batch=1, threads=1
-    )
+    events: list[Emission] = [Emission({"id": str(number), "data": {}}, None) for number in range(3)]
+    emitter = Emitter("http://door", iter(events), accepted.append, batch=1, threads=1)
 
     def answer(request: httpx.Request) -> httpx.Response:
         if (status := next(statuses, 202)) != 202:

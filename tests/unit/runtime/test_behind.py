@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,6 +51,27 @@ def behind_of(kith: MemoryKith) -> float:
 def look(kith: MemoryKith) -> None:
     kith.runner._looked_at = 0.0
     kith.runner.step(0)
+
+
+@pytest.fixture(autouse=True)
+def _ten_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.runtime.worker._MANY", 10)
+
+
+def test_a_worker_with_few_records_left_is_not_behind_however_long_they_take() -> None:
+    kith = kith_with(WatchedStore())
+    kith.publish(views(1))
+    look(kith)
+    kith.store.available = False
+    kith.publish(views(8, "c2"))
+    for _ in range(3):
+        look(kith)
+        time.sleep(0.01)
+    assert kith.runner.partitions[PLACE].behind.since is not None
+    assert behind_of(kith) == 0.0
+    kith.publish(views(3, "c3"))
+    look(kith)
+    assert behind_of(kith) > 0
 
 
 def test_a_worker_is_behind_until_the_last_record_is_stored() -> None:
