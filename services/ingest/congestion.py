@@ -13,11 +13,11 @@ import logging
 import math
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import pymongo
-from cachetools import LRUCache
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
@@ -60,7 +60,8 @@ class TenantRate:
         """``target_seconds``: how far the workers may be behind."""
         self._target, self._clock = target_seconds, clock
         self._lock = threading.Lock()
-        self._senders: LRUCache[str, _Sender] = LRUCache(_MOST_TENANTS)
+        #: By tenant, the one that has sent nothing for longest first.
+        self._senders: OrderedDict[str, _Sender] = OrderedDict()
         self._looked_at, self._behind = clock(), 0.0
         #: Events a second; infinite while everybody may send what its quota says.
         self.most = math.inf
@@ -79,6 +80,9 @@ class TenantRate:
             sender = self._senders.get(caller.tenant)
             if sender is None:
                 sender = self._senders[caller.tenant] = _Sender(now)
+                if len(self._senders) > _MOST_TENANTS:
+                    self._senders.popitem(last=False)
+            self._senders.move_to_end(caller.tenant)
             paid = (now - sender.at) * self.most if now > sender.at else 0.0
             sender.beyond, sender.at = max(0.0, sender.beyond - paid), now
             if sender.beyond >= self.most:
@@ -92,12 +96,13 @@ class TenantRate:
         with self._lock:
             now, before = self._clock(), self._behind
             seconds, self._looked_at, self._behind = max(now - self._looked_at, 0.001), now, behind
-            busiest = there = 0.0
+            while self._senders and now - next(iter(self._senders.values())).at >= _THERE_SECONDS:
+                self._senders.popitem(last=False)
+            busiest, there = 0.0, len(self._senders)
             for sender in self._senders.values():
                 latest = sender.count / seconds
                 sender.rate, sender.count = sender.rate + _LATEST * (latest - sender.rate), 0
                 busiest = max(busiest, sender.rate)
-                there += now - sender.at < _THERE_SECONDS
             if behind > self._target and there > 1:
                 # What was sent before the rate fell has to be stored first.
                 if behind > before * 0.9 or self.most == math.inf:

@@ -61,7 +61,7 @@ class MongoAuditLog:
             return list(self._entries.insert_many(documents, ordered=True).inserted_ids)
         except BulkWriteError as error:
             # Entries may be built upon only once a majority has the ones before.
-            if only_duplicates(error) and not error.details.get("writeConcernErrors"):
+            if only_duplicates(error):
                 raise _Taken(error.details["nInserted"]) from None
             raise
 

@@ -40,12 +40,12 @@ def translated() -> Iterator[None]:
         raise Stale("another process has inserted the same document") from error
     except BulkWriteError as error:
         codes = _codes(error)
+        if codes <= {_DUPLICATE_KEY} and error.details.get("writeConcernErrors"):
+            raise Unavailable("MongoDB: no majority of the replica set has acknowledged the write") from error
         if codes and codes <= {_DUPLICATE_KEY, _WRITE_CONFLICT}:
             raise Stale("another transaction writes the same documents") from error
         if codes and codes <= _TOO_LARGE:
             raise Stale(_WHAT_IS_TOO_LARGE) from error
-        if not codes and error.details.get("writeConcernErrors"):
-            raise Unavailable("MongoDB: no majority of the replica set has acknowledged the write") from error
         raise
     except DocumentTooLarge as error:
         raise Stale(_WHAT_IS_TOO_LARGE) from error
@@ -64,8 +64,8 @@ def translated() -> Iterator[None]:
 
 
 def only_duplicates(error: BulkWriteError) -> bool:
-    """Whether every refused write was one of a document that is there already."""
-    return _codes(error) == {_DUPLICATE_KEY}
+    """Whether every refused write was one of a document that is there already, and a majority has the others."""
+    return _codes(error) == {_DUPLICATE_KEY} and not error.details.get("writeConcernErrors")
 
 
 def _codes(error: BulkWriteError) -> set[int]:

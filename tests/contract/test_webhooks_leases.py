@@ -30,6 +30,16 @@ def test_what_another_process_holds_is_not_taken_until_it_has_ended(mongo_databa
     assert two.take(ENDPOINTS) == {ENDPOINTS[0]}
 
 
+def test_what_others_hold_is_known(mongo_database: Database[Document]) -> None:
+    one, two = Leases(mongo_database, "one"), Leases(mongo_database, "two")
+    one.take(ENDPOINTS[:2])
+    two.take(ENDPOINTS[2:])
+    assert one.others() == {*ENDPOINTS[2:]}
+    later = server_time(mongo_database) + LEASE + timedelta(seconds=1)
+    with patch.object(module, "server_time", lambda _: later):
+        assert one.others() == set()
+
+
 def test_processes_are_known_by_their_own_leases(mongo_database: Database[Document]) -> None:
     one, two = Leases(mongo_database, "one"), Leases(mongo_database, "two")
     one.take([process_lease("one"), ENDPOINTS[0]])

@@ -56,6 +56,12 @@ class Leases:
                     raise
             return {each["_id"] for each in self._leases.find({"_id": {"$in": [*endpoints]}, **taken}, {"_id": 1})}
 
+    def others(self) -> set[str]:
+        """What other processes hold at present."""
+        with translated():
+            held = {"owner": {"$ne": self._owner}, "until": {"$gte": server_time(self._database)}}
+            return set(self._leases.distinct("_id", held))
+
     def owners(self) -> set[str]:
         """The processes that send at present."""
         with translated():

@@ -4,6 +4,7 @@
 import asyncio
 import logging
 import random
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,8 +31,8 @@ log = logging.getLogger(__name__)
 
 #: Requests of one endpoint under way at once.
 CONCURRENCY = 16
-#: Queued deliveries of a tenant. Beyond its part of them fan-out stops enqueueing for an endpoint, and below half
-#: of that it goes on.
+#: Queued deliveries of a tenant's endpoints for which one process sends. Beyond its part of them fan-out stops
+#: enqueueing for an endpoint, and below half of that it goes on.
 MOST_QUEUED = 10_000
 _IDLE_SECONDS = 0.2
 #: What the event loop needs for an attempt.
@@ -60,6 +61,8 @@ class SenderContext:
     threads: Callable[[Callable[[], Any]], Awaitable[Any]]
     under_way: TenantSemaphore
     processor: Processor = field(default_factory=Processor)
+    #: By tenant: for whoever of it waits for its share of the processor.
+    turns: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     rate_limits: RateLimits = field(default_factory=RateLimits)
     clock: Callable[[], datetime] = now
     jitter: Callable[[], float] = random.random
@@ -196,13 +199,14 @@ class Sender:
             self._judge(delivery, Answer(0, error=f"unexpected: {type(error).__name__}"))
 
     async def _try(self, delivery: Document) -> None:
-        # First both waits, which may be so long that anything has changed meanwhile, the pace as well.
+        # First all waits, which may be so long that anything has changed meanwhile, the pace as well.
         if "pace" in self.endpoint:
             await self._context.rate_limits.turn(
                 str(application_of(self.endpoint)), lambda: self.endpoint.get("pace")
             )
+        # Without a slot, which somebody who may send at once would wait for.
+        await self._share_of_processor()
         async with self._context.under_way.slot(self.endpoint["tenant"]):
-            await self._share_of_processor()
             answer = await self._answer(delivery)
         if answer is not None:
             self._context.metrics.attempted(answer)
@@ -211,9 +215,11 @@ class Sender:
     async def _share_of_processor(self) -> None:
         """Wait while the tenant has used more than its share of the process, and others have something to send."""
         owner, processor = Owner(self.endpoint["tenant"], self.endpoint["_id"]), self._context.processor
-        while (seconds := processor.wait_seconds(owner)) > 0:
-            await asyncio.sleep(seconds)
-        processor.spent(owner, _ATTEMPT_SECONDS)
+        # One of a tenant's at a time: woken together, all but the first would find the share used up again.
+        async with self._context.turns[owner.tenant]:
+            while (seconds := processor.wait_seconds(owner)) > 0:
+                await asyncio.sleep(seconds)
+            processor.spent(owner, _ATTEMPT_SECONDS)
 
     async def _answer(self, delivery: Document) -> Answer | None:
         """Send a delivery whose turn has come, as everything is now. None: it was not sent."""

@@ -114,7 +114,8 @@ class Subjects:
         """Find the subjects that have deliveries from the place on, and go on there the next time."""
         if self.place is None and now - self.scanned < _RESCAN_SECONDS:
             return
-        self.come = False
+        if self.place is None:
+            self.come = False
         id, queue, place, parked = self.endpoint, self.queue, self.place, list(self.parked)[:_MOST_EXCLUDED]
         found = await self.threads(lambda: queue.waiting(id, place, WINDOW, parked, only_told=only_told))
         self.place = place_of(found[-1]) if len(found) == WINDOW else None

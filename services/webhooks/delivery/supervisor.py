@@ -200,11 +200,11 @@ class Supervisor:
         for id in self._running.keys() & wanted.keys():
             self._running[id].sender.refresh(wanted[id])
         free = [id for id in wanted if id not in self._running]
-        while free and (room := share - len(self._running)) > 0:
-            tried, free = free[:room], free[room:]
-            for id, until in (await self._take(tried)).items():
-                if id in wanted:
-                    self._begin(wanted[id], context, until)
+        if free and (room := share - len(self._running)) > 0:
+            # Not one after the other: where the others hold thousands, leases would not be renewed meanwhile.
+            others = await self._threads(self._leases.others)
+            for id, until in (await self._take([id for id in free if id not in others][:room])).items():
+                self._begin(wanted[id], context, until)
         self._metrics.sending.set(len(self._running))
 
     async def _take(self, ids: Sequence[str]) -> dict[str, float]:

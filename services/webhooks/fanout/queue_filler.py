@@ -33,6 +33,7 @@ _SLICE_SECONDS = 0.3
 _ROUNDS_SECONDS = 2.0
 #: Whose turn of the processor it is, beside the endpoints; and the longest time to wait for one at a time.
 _FEED, _PAUSE_SECONDS = "feed", 0.1
+_IDLE = Owner("", _FEED)
 
 
 class QueueFiller:
@@ -116,7 +117,8 @@ class QueueFiller:
                 turn = partial(self._turn, own, most[tenant])
                 each_of(self._turns[tenant].of(own), turn, "the feed of webhooks")
                 # Not of a processor alone: meanwhile it occupies Kafka and MongoDB, which others want, too.
-                self._processor.spent(owner, time.monotonic() - began)
+                # Whoever had nothing to feed wants no share: all of them together count as one.
+                self._processor.spent(owner if own or len(most) == 1 else _IDLE, time.monotonic() - began)
             left = {tenant: own for tenant, own in left.items() if own}
             # Between rounds only, so that each has the same number of them.
             if time.monotonic() >= end:
@@ -153,7 +155,7 @@ class QueueFiller:
         end = time.monotonic() + self._seconds
         for part in parts[:_PIECES]:
             if length >= most // 2:
-                return False
+                break
             self._fed.setdefault(id, {})[part.replay is None] = part.key
             lost, queued = self._feed.enqueue(endpoint, part, most - length)
             if lost:

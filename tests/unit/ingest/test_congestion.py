@@ -3,11 +3,13 @@
 import math
 from collections import deque
 from dataclasses import dataclass, field
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.ingest import congestion
 from services.ingest.congestion import LEAST, TenantRate
 from shared.access.keys import NO_LIMIT
 from shared.http.caller import SCOPES, Caller, Denied
@@ -137,3 +139,32 @@ def test_a_credential_of_all_tenants_has_no_limit() -> None:
     unbound = Caller(tenant="one", name="all", key="all", scopes=frozenset(SCOPES), limit=NO_LIMIT, bound=False)
     for _ in range(100):
         world.rate.charge(unbound, 2_500)
+
+
+def test_where_there_are_too_many_tenants_those_are_forgotten_that_have_sent_nothing_for_longest() -> None:
+    world = World(100)
+    with patch.object(congestion, "_MOST_TENANTS", 3):
+        rate = TenantRate(0.3, lambda: world.now)
+        for tenant in ("one", "two", "three", "one", "four"):
+            rate.charge(caller(tenant), 2_500)
+            rate.looked(0.0)
+            world.now += 0.01
+        rate.most = 100.0
+        for tenant in ("one", "three", "four"):
+            with pytest.raises(Denied):
+                rate.check(caller(tenant))
+        rate.check(caller("two"))
+
+
+def test_who_has_sent_nothing_for_an_hour_is_not_there() -> None:
+    world = World(100)
+    for tenant in ("one", "two"):
+        world.rate.charge(caller(tenant), 2_500)
+        world.now += 2_000
+    world.now += 1_700
+    world.rate.looked(1.0)
+    assert world.rate.most == math.inf
+    world.rate.charge(caller("two"), 2_500)
+    world.rate.charge(caller("one"), 1)
+    world.rate.looked(2.0)
+    assert world.rate.most < math.inf

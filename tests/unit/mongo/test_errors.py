@@ -11,7 +11,7 @@ from pymongo.errors import (
 )
 
 from shared.contracts.errors import Stale, Unavailable
-from shared.mongo.errors import translated
+from shared.mongo.errors import only_duplicates, translated
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,7 @@ from shared.mongo.errors import translated
         OperationFailure("no host of the shard", 133),
         CursorNotFound("forgotten meanwhile", 43),
         BulkWriteError({"writeErrors": [], "writeConcernErrors": [{"code": 64, "errmsg": "waiting timed out"}]}),
+        BulkWriteError({"writeErrors": [{"code": 11000}], "writeConcernErrors": [{"code": 64}]}),
     ],
 )
 def test_a_server_that_ends_is_away(error: PyMongoError) -> None:
@@ -61,3 +62,11 @@ def test_what_trying_again_will_not_mend_is_raised_as_it_is(error: PyMongoError)
 def test_what_is_too_large_may_fit_with_fewer_events(error: Exception) -> None:
     with pytest.raises(Stale), translated():
         raise error
+
+
+def test_what_is_not_on_a_majority_yet_is_no_mere_duplicate() -> None:
+    duplicate = {"writeErrors": [{"code": 11000}]}
+    assert only_duplicates(BulkWriteError(duplicate))
+    assert only_duplicates(BulkWriteError({**duplicate, "writeConcernErrors": []}))
+    assert not only_duplicates(BulkWriteError({**duplicate, "writeConcernErrors": [{"code": 64}]}))
+    assert not only_duplicates(BulkWriteError({"writeErrors": [{"code": 11000}, {"code": 121}]}))

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import pytest
 
@@ -162,7 +162,34 @@ def test_who_has_used_its_share_of_the_processor_is_fed_later_and_holds_up_no_ot
     world.waits["acme"] = 0.001
     world.all()
     assert world.fed == ["zoo:b/0", "zoo:b/0", "acme:a/0", "acme:a/0"]
-    assert {call.args[0].tenant for call in world.processor.spent.call_args_list} == {"acme", "zoo"}
+    assert {call.args[0].tenant for call in world.processor.spent.call_args_list} == {"acme", "zoo", ""}
+
+
+@pytest.mark.parametrize("others", [0, 1, 50])
+def test_those_who_have_nothing_to_feed_take_together_one_share(others: int) -> None:
+    world = World(
+        {"acme:a": {"0": 3}} | {f"t{n}:a": {} for n in range(others)}, seconds=FOREVER, rounds_seconds=FOREVER
+    )
+    world.all()
+    assert world.fed == ["acme:a/0"] * 3
+    tenants = {call.args[0].tenant for call in world.processor.spent.call_args_list}
+    assert tenants == ({"acme", ""} if others else {"acme"})
+
+
+def test_who_has_filled_its_queue_has_fed_all_the_same() -> None:
+    """Its turn is its own, although it has none after it."""
+    world = World({"acme:a": {"0": 3, "1": 3}, "zoo:b": {}}, seconds=FOREVER, rounds_seconds=FOREVER)
+    world.length = MOST_QUEUED // 2 - 1
+    enqueue = world.feeding._feed.enqueue
+
+    def filling(*arguments: Any) -> Any:
+        world.length += 1
+        return enqueue(*arguments)
+
+    with patch.object(world.feeding._feed, "enqueue", filling):
+        world.all()
+    assert len(world.fed) == 1
+    assert "acme" in {call.args[0].tenant for call in world.processor.spent.call_args_list}
 
 
 def test_a_purge_that_fails_is_not_repeated_each_second_and_costs_no_reader() -> None:

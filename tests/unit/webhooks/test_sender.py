@@ -17,6 +17,8 @@ from services.webhooks.delivery.tenant_semaphore import TenantSemaphore
 from services.webhooks.messages.notice import telling
 from services.webhooks.messages.rendering import Renderer
 from services.webhooks.metrics import SenderMetrics
+from shared.contracts.limits import Owner
+from shared.http.processor import Processor
 from shared.observability.metrics import new_registry
 from shared.runtime.protocols import Document
 from tests.support.deliveries import ENDPOINT, at_once, delivery, secret
@@ -235,3 +237,31 @@ def test_a_template_that_is_mended_makes_what_it_failed_on() -> None:
         assert Counter(running.outcomes) == {"delivered": 49, "given_up": 1}
 
     asyncio.run(story())
+
+
+def test_one_of_a_tenant_waits_for_its_share_of_the_processor_and_holds_no_place() -> None:
+    async def story() -> int:
+        running = Templated("{of: data.consumer_id}", *(delivery(f"c{n}") for n in range(9)))
+        asked, processor = list[Any](), Mock(spec=Processor)
+
+        def wait_seconds(_owner: Owner) -> float:
+            asked.append(asyncio.current_task())
+            return 0.001 if len(asked) < 20 else 0.0
+
+        processor.wait_seconds.side_effect = wait_seconds
+        context = running.sender._context
+        context.processor, context.under_way = processor, TenantSemaphore(1)
+        task = asyncio.create_task(running.sender.run())
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(asked) < 5:
+                await asyncio.sleep(0)
+            async with context.under_way.slot("zoo"):
+                assert running.sent == 0
+            while len(running.outcomes) < 9:
+                await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        assert processor.spent.call_count == 9
+        return len({*asked[:20]})
+
+    assert asyncio.run(story()) == 1

@@ -7,7 +7,7 @@ from typing import Any
 from unittest.mock import Mock
 
 from services.webhooks.delivery.queue import Queue
-from services.webhooks.delivery.subjects import Subjects
+from services.webhooks.delivery.subjects import WINDOW, Subjects
 from shared.runtime.protocols import Document
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -122,3 +122,18 @@ def test_where_only_receipts_are_sent_nothing_else_that_has_failed_is_remembered
     made, queue = subjects()
     asyncio.run(made.load(only_told=True))
     queue.retrying.assert_called_once_with("e", only_told=True)
+
+
+def test_what_arrives_during_a_scan_of_many_windows_is_found_by_the_next_one() -> None:
+    async def sent() -> int:
+        made, queue = subjects()
+        window = [{"_id": f"e/{n}", "subject": f"s{n}", "at": n} for n in range(WINDOW)]
+        queue.waiting.side_effect = [window, [], []]
+        await made.find(0, only_told=False)
+        made.arrived()
+        for now in (0.1, 0.2):
+            made.asked.clear()
+            await made.find(now, only_told=False)
+        return int(queue.waiting.call_count)
+
+    assert asyncio.run(sent()) == 3
