@@ -62,6 +62,8 @@ def _matches(of: Any) -> Callable[[str], object]:
 
 _Id = Annotated[str, _bounds(Id, min_length=1)]
 _ShortText = Annotated[str, _bounds(ShortText)]
+#: As long as the longest text that has any of these patterns: what was asked for is kept.
+_Short = Annotated[str, msgspec.Meta(max_length=64)]
 _Trait = _ShortText | bool | Annotated[int, _bounds(Int64)]
 _is_kind, _is_currency, _is_tenant, _is_name = map(_matches, (Kind, Currency, Tenant, Name))
 
@@ -70,15 +72,15 @@ class FactData(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """The data of a fact."""
 
     relation_id: _Id
-    kind: str
+    kind: _Short
     consumer_id: _Id
     provider_id: _Id
     occurred_at: str | None = None
     amount: Annotated[int, _bounds(Amount)] | None = None
-    currency: str | None = None
+    currency: _Short | None = None
     rating: Annotated[int, _bounds(Rating)] | None = None
     text: Annotated[str, _bounds(Text)] | None = None
-    traits: Annotated[dict[str, _Trait], _bounds(Traits)] | None = None
+    traits: Annotated[dict[_Short, _Trait], _bounds(Traits)] | None = None
 
 
 class Fact(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -91,7 +93,7 @@ class Fact(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     time: str
     data: FactData
     subject: _ShortText | None = None
-    tenant: str | None = None
+    tenant: _Short | None = None
     dataversion: Literal[1] | None = None
 
 

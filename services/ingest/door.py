@@ -148,6 +148,8 @@ class Door:
                 yield Slice([], last=False)  # because what follows takes long
             events = split(body) if sound is None else sound
         elif mode is Mode.BINARY:
+            if len(body) > _OTHER_BYTES:
+                yield Slice([], last=False)  # for the same reason: data that is no JSON is read by the slow parser
             try:
                 events = [structured(headers, body)]
             except InvalidEvent as error:

@@ -105,7 +105,8 @@ def inexact(text: str) -> str | None:
         stated = Decimal(text)
     except InvalidOperation:  # an exponent beyond what even a Decimal holds
         return _INEXACT
-    return None if stated in (Decimal(repr(value)), Decimal(value)) else _INEXACT
+    # In this order: the exact digits of a double near to 0 are hundreds.
+    return None if stated == Decimal(repr(value)) or stated == Decimal(value) else _INEXACT
 
 
 def _raise_at(value: Any, path: list[str | int], declared: Callable[[], Collection[str]]) -> None:

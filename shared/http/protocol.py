@@ -135,6 +135,8 @@ class LimitedProtocol(H11Protocol):
     def cut(self) -> None:
         """Close it at once, without what the kernel still has to send: that is megabytes for a client that reads
         slowly."""
+        if self.gone.done():
+            return  # its number may be another connection's socket by now
         if (connected := self.transport.get_extra_info("socket")) is not None:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self.drop()

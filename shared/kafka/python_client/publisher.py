@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from kafka import KafkaProducer, TopicPartition
+from kafka import __version__ as _version
 from kafka.errors import KafkaError, KafkaTimeoutError, UnknownTopicOrPartitionError
 from kafka.partitioner.default import DefaultPartitioner, murmur2
 
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 _OPENING_SECONDS = 1.0
 #: A message of so many bytes is never too large.
 _ORDINARY_BYTES = 64 * 1024
+#: Whether this version's accumulator is the one that ``_append`` was written for.
+_KNOWN = _version.startswith("3.0.")
 #: After so many times the time that a publication may take, the producer must have failed it itself.
 _OVERDUE = 1.5
 _LOOK_SECONDS = 1.0
@@ -202,9 +205,9 @@ def _watch(publisher: "weakref.ref[KafkaPublisher]", closed: threading.Event, se
 def _append(producer: KafkaProducer, message: Message) -> Any:
     """What ``producer.send`` does and returns for an ordinary message, at two thirds of the cost: that method of
     kafka-python 3.0.12 checks types, estimates the size, and describes itself to a log that is off. None for any
-    other message, which is not sent."""
+    other message, and with another version, which may keep messages otherwise: it is then not sent."""
     topic, key, value, partition, headers = message
-    if key is None or value is None or headers or len(key) + len(value) > _ORDINARY_BYTES:
+    if not _KNOWN or key is None or value is None or headers or len(key) + len(value) > _ORDINARY_BYTES:
         return None
     numbers = producer._metadata.partitions_for_topic(topic)
     if not numbers or not (partition is None or partition in numbers) or producer._closed:

@@ -134,6 +134,21 @@ def test_a_head_that_trickles_ends() -> None:
     story(tell, head_seconds=SHORT)
 
 
+def test_to_cut_a_connection_that_has_ended_is_no_error() -> None:
+    """Its stream may still end: by then the credential may have been revoked."""
+
+    async def tell(server: Server, _: Any) -> None:
+        client = await server.open(b"GET / HTTP/1.1\r\n")
+        await until(lambda: len(server.connections) == 1)
+        connection: Any = next(iter(server.connections._owners))
+        client.close()
+        await until(connection.gone.done)
+        await asyncio.sleep(0)  # the socket is closed after that
+        connection.cut()
+
+    story(tell)
+
+
 def test_a_connection_that_sends_nothing_is_closed_and_so_is_one_between_two_requests() -> None:
     async def tell(server: Server, _: Any) -> None:
         assert await (await server.open()).rest() == b""

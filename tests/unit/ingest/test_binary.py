@@ -155,3 +155,12 @@ NAMES = st.from_regex("[a-z][a-z0-9]{0,9}", fullmatch=True).filter(
 def test_any_attributes_and_data_survive_the_mapping(attributes: dict[str, str], data: Any) -> None:
     sent = [(f"ce-{name}".encode(), quote(value, safe="").encode()) for name, value in attributes.items()]
     assert json.loads(structured(sent, json.dumps(data).encode())) == {**attributes, "data": data}
+
+
+def test_much_data_is_not_read_in_the_first_slice() -> None:
+    """That one is made on the event loop, and numbers near to 0 in what is no JSON take long."""
+    body = b"[" + b"1e-300," * 9_000
+    slices = DOOR.slices(body, headers(), NOW)
+    assert next(slices) == ([], False)
+    (verdict,) = next(slices).verdicts
+    assert rejected(verdict).reason == "not_json"

@@ -1,6 +1,7 @@
 """What is recognised as certainly valid gets the verdict that the codec gives it."""
 
 import json
+import tracemalloc
 from datetime import timedelta
 from itertools import product
 from typing import Any
@@ -235,6 +236,22 @@ def test_the_facts_of_most_senders_are_recognised(style: dict[str, Any]) -> None
         found = certain_fact(json.dumps(fact, **style).encode(), NOW, timedelta(seconds=AHEAD))
         assert found is not None, fact
         assert found.data.consumer_id == fact["data"]["consumer_id"]
+
+
+@pytest.mark.parametrize("name", ["tenant", "data.kind", "data.currency", "data.traits"])
+def test_no_long_text_is_remembered(name: str) -> None:
+    count, size = 100, 30_000
+    tracemalloc.start()
+    try:
+        for number in range(count):
+            text = f"{number:0{size}}"
+            fact = changed(changed(FEW, "data.amount", 1), "data.currency", "EUR")
+            fact = changed(fact, name, {text: 1} if name == "data.traits" else text)
+            assert certain_fact(json.dumps(fact).encode(), NOW, timedelta(seconds=AHEAD)) is None
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < count * size / 2
 
 
 def test_it_knows_the_fields_of_the_models() -> None:
