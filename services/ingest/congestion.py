@@ -34,6 +34,8 @@ SERVICES = ("relations", "analytics", "webhooks")
 LEAST, MOST = 100.0, 100_000.0
 _EVERY_SECONDS, _TIMEOUT_SECONDS = 0.5, 2.0
 _LESS, _MORE, _MORE_EVENTS = 0.7, 1.1, 10.0
+#: Workers that come nearer by so many seconds in a second catch up.
+_CATCHING_UP = 0.2
 #: How much faster it rises while no worker is behind at all.
 _FREE = 3.0
 #: The part that the latest half second has in a tenant's rate.
@@ -104,8 +106,8 @@ class TenantRate:
                 sender.rate, sender.count = sender.rate + _LATEST * (latest - sender.rate), 0
                 busiest = max(busiest, sender.rate)
             if behind > self._target and there > 1:
-                # What was sent before the rate fell has to be stored first.
-                if behind > before * 0.9 or self.most == math.inf:
+                # What was sent before the rate fell has to be stored first, and what has come during an outage.
+                if behind > before - _CATCHING_UP * seconds or self.most == math.inf:
                     self._set(max(LEAST, min(self.most, busiest) * _LESS))
             elif self.most < math.inf:
                 more = self.most * (_MORE - 1) + _MORE_EVENTS

@@ -29,7 +29,7 @@ _LINGER_SECONDS = 2.0
 #: An answer makes progress when its client takes this many bytes within ``send_seconds``.
 _PROGRESS_BYTES = 16 * 1024
 #: Most chunks of one body. Each costs as much as some hundred bytes, even an empty one.
-MAX_CHUNKS = 4_000
+MAX_CHUNKS = 6_000
 #: Most bytes of a request's head: its first line and its headers.
 MAX_HEAD_BYTES = 32 * 1024
 #: Most lines of a head, and parameters of an address. Each costs as much as a hundred bytes, even an empty one.

@@ -115,6 +115,21 @@ def test_who_is_alone_has_all_of_it_and_may_be_late() -> None:
     assert world.rate.most == math.inf
 
 
+def test_workers_that_catch_up_after_an_outage_need_no_less() -> None:
+    world = World(2_000)
+    loads = {"steady": (1_000.0, 100), "quiet": (5.0, 1)}
+    world.run(10, loads)
+    # What came in a minute in which nothing was stored.
+    since = world.now
+    world.waiting.extend((since - 60 + number * 0.1, "steady", 100) for number in range(600))
+    lowest = math.inf
+    for _ in range(60):
+        world.run(0.5, loads)
+        lowest = min(lowest, world.rate.most)
+    assert 0 < len(world.waiting) < 600
+    assert lowest > 500
+
+
 def test_what_its_quota_says_holds_again_when_the_workers_keep_up() -> None:
     world = World(1_000)
     world.run(30, {"noisy": (5_000.0, 500), "quiet": (5.0, 1)})
