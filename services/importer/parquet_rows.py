@@ -89,7 +89,7 @@ def _plain_column(column: pa.Array) -> tuple[pa.Array, Callable[[Any], Any] | No
     if pa.types.is_dictionary(kind):
         return _plain_column(column.dictionary_decode())
     if pa.types.is_timestamp(kind):
-        # Times of Python have microseconds; an instant is the same in any zone. A time of a larger unit may not fit
+        # Times of Python have microseconds; an instant is the same in any zone. One of a larger unit may not fit
         # into microseconds: cast, it would be another one.
         unit = "us" if kind.unit == "ns" else kind.unit
         return pc.cast(column, pa.timestamp(unit, kind.tz and "UTC"), safe=False), None
