@@ -10,8 +10,8 @@ from types import FrameType
 @contextmanager
 def ends_as_interrupted() -> Iterator[None]:
     """SIGTERM and SIGHUP end what runs within as Ctrl-C does: by KeyboardInterrupt, so that files that are not
-    complete are removed. Further ones do not disturb that: a terminal that is closed sends SIGHUP twice, itself and
-    by its shell. One that is ignored already, as by nohup, stays so."""
+    complete are removed. Further ones do not disturb that: who closes a terminal sends SIGHUP twice, through the
+    shell, too. One that is ignored already, as by nohup, stays so."""
     if threading.current_thread() is not threading.main_thread():
         yield  # which gets no signals
         return

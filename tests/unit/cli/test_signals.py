@@ -81,15 +81,20 @@ def test_a_signal_leaves_nothing_half_written(command: str, number: signal.Signa
 
 
 def test_a_second_signal_does_not_end_the_removal() -> None:
-    removed = False
-    with pytest.raises(KeyboardInterrupt), ends_as_interrupted():
-        try:
-            signal.raise_signal(signal.SIGHUP)
-        finally:
-            signal.raise_signal(signal.SIGHUP)
-            signal.raise_signal(signal.SIGTERM)
-            removed = True
-    assert removed
+    removed = []
+
+    def work() -> None:
+        with ends_as_interrupted():
+            try:
+                signal.raise_signal(signal.SIGHUP)
+            finally:
+                signal.raise_signal(signal.SIGHUP)
+                signal.raise_signal(signal.SIGTERM)
+                removed.append("file")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert removed == ["file"]
     assert signal.getsignal(signal.SIGHUP) is signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
