@@ -20,6 +20,7 @@ from services.importer.values import Unreadable
 _BATCH = 1_000
 _NOT_TEXT = "holds bytes that are no text in UTF-8"
 _NO_TIME = "holds a time outside of the years 1 to 9999"
+_NO_JSON = "holds a time outside of the years 1 to 9999, or an object that has a name twice"
 
 
 @contextmanager
@@ -77,8 +78,8 @@ def _values(column: pa.Array) -> list[Any]:
     JSON has them."""
     column, convert = _plain_column(column)
     try:
-        cells = column.to_pylist()
-    except (UnicodeDecodeError, ValueError, OverflowError):
+        cells = column.to_pylist(maps_as_pydicts="strict")
+    except (ValueError, OverflowError, KeyError, TypeError):
         cells = [_cell(scalar) for scalar in column]
     return cells if convert is None else [None if cell is None else convert(cell) for cell in cells]
 
@@ -88,8 +89,10 @@ def _plain_column(column: pa.Array) -> tuple[pa.Array, Callable[[Any], Any] | No
     if pa.types.is_dictionary(kind):
         return _plain_column(column.dictionary_decode())
     if pa.types.is_timestamp(kind):
-        # Times of Python have microseconds; an instant is the same in any zone.
-        return pc.cast(column, pa.timestamp("us", kind.tz and "UTC"), safe=False), None
+        # Times of Python have microseconds; an instant is the same in any zone. One of a larger unit may not fit
+        # into microseconds: cast, it would be another one.
+        unit = "us" if kind.unit == "ns" else kind.unit
+        return pc.cast(column, pa.timestamp(unit, kind.tz and "UTC"), safe=False), None
     if pa.types.is_time(kind):
         return pc.cast(column, pa.time64("us"), safe=False), None
     if pa.types.is_float16(kind) or pa.types.is_float32(kind):
@@ -106,11 +109,13 @@ def _number(text: str) -> Any:
 
 def _cell(scalar: pa.Scalar) -> Any:
     try:
-        return scalar.as_py()
+        return scalar.as_py(maps_as_pydicts="strict")
     except UnicodeDecodeError:
-        return Unreadable(shown(scalar.as_buffer().to_pybytes()), _NOT_TEXT)
-    except (ValueError, OverflowError):
-        return Unreadable("", _NO_TIME)
+        # A list or an object has no bytes of its own.
+        text = shown(scalar.as_buffer().to_pybytes()) if hasattr(scalar, "as_buffer") else ""
+        return Unreadable(text, _NOT_TEXT)
+    except (ValueError, OverflowError, KeyError, TypeError):
+        return Unreadable("", _NO_JSON if pa.types.is_nested(scalar.type) else _NO_TIME)
 
 
 def _json(value: Any) -> Any:
@@ -127,9 +132,7 @@ def _json(value: Any) -> Any:
         case UUID():
             return str(value)
         case dict():
-            return {name: _json(part) for name, part in value.items()}
-        case list() if value and all(isinstance(part, tuple) for part in value):  # a map: pairs
-            return {str(name): _json(part) for name, part in value}
+            return {str(_json(name)): _json(part) for name, part in value.items()}
         case list():
             return [_json(part) for part in value]
     return value

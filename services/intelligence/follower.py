@@ -329,7 +329,8 @@ class Follower:
             return
         for _ in range(len(waiting)):
             waiting[0].act()
-            waiting.popleft()
+            with self._lock:  # somebody may look through what all tenants have not reached
+                waiting.popleft()
         with self._lock:
             if not waiting:
                 state.pending.pop(tenant, None)

@@ -306,8 +306,9 @@ class State:
 
     def outgrowing(self) -> list[str]:
         """The largest tenants, without which the others have room."""
-        found, total = list[str](), sum(each.room for each in self.held.values())
-        for name, each in sorted(self.held.items(), key=lambda item: -item[1].room):
+        held = list(self.held.items())
+        found, total = list[str](), sum(each.room for _, each in held)
+        for name, each in sorted(held, key=lambda item: -item[1].room):
             if total <= self.most:
                 break
             found.append(name)

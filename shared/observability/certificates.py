@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-from cryptography.x509 import load_pem_x509_certificates
+from cryptography.x509 import InvalidVersion, load_pem_x509_certificates
 from prometheus_client import CollectorRegistry, Gauge
 
 from shared.settings import Settings
@@ -65,7 +65,7 @@ def end_of(file: CertificateFile) -> float | None:
     authorities, which may follow one another, the last one. None for a file that cannot be read."""
     try:
         ends = [each.not_valid_after_utc for each in load_pem_x509_certificates(Path(file.path).read_bytes())]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, InvalidVersion) as error:
         _log.warning(
             "a certificate cannot be read", extra={"setting": file.setting, "reason": type(error).__name__}
         )

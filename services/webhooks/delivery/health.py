@@ -40,6 +40,8 @@ class Health:
     ) -> None:
         """An attempt has failed. ``wish``: the seconds after which the receiver wants another one."""
         self._failures += 1
+        # As MongoDB stores it: what is read again is no change.
+        now = now.replace(microsecond=now.microsecond // 1_000 * 1_000)
         self._failing_since = self._failing_since or now
         self._failed = retry_policy.with_failure(self._failed, now)
         pause = retry_policy.pause(self._failures, jitter())

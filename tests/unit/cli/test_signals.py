@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from services.cli.signals import ends_as_interrupted
 from tests.support.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[3]
@@ -77,6 +78,24 @@ def test_a_signal_leaves_nothing_half_written(command: str, number: signal.Signa
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert left(tmp_path) == []
+
+
+def test_a_second_signal_does_not_end_the_removal() -> None:
+    removed = []
+
+    def work() -> None:
+        with ends_as_interrupted():
+            try:
+                signal.raise_signal(signal.SIGHUP)
+            finally:
+                signal.raise_signal(signal.SIGHUP)
+                signal.raise_signal(signal.SIGTERM)
+                removed.append("file")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert removed == ["file"]
+    assert signal.getsignal(signal.SIGHUP) is signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_what_nohup_has_ignored_stays_ignored(tmp_path: Path) -> None:

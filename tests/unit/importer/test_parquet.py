@@ -58,6 +58,8 @@ def cells(path: Path) -> list[dict[str, Any]]:
         (pa.array([[1, None, 3]]), [1, None, 3]),
         (pa.array([[{"a": [b"x"]}]]), [{"a": ["x"]}]),
         (pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64())), {"k": 1}),
+        (pa.array([[]], pa.map_(pa.string(), pa.int64())), {}),
+        (pa.array([[[("k", 1)], []]], pa.list_(pa.map_(pa.string(), pa.int64()))), [{"k": 1}, {}]),
         (pa.array([None], pa.null()), None),
         (pa.array([None], pa.float32()), None),
         (pa.array([None], pa.list_(pa.int64())), None),
@@ -78,6 +80,11 @@ def test_values_have_the_types_of_the_file(tmp_path: Path, stored: pa.Array, rea
         (pa.array([float("-inf")], pa.float32()), "-Infinity"),
         (pa.array([b"\xff"], pa.binary()), "\\xff"),
         (pa.array([2**62], pa.int64()).cast(pa.timestamp("us", "UTC")), ""),
+        # In microseconds it would be just before 1970.
+        (pa.array([2**63 - 1], pa.timestamp("ms")), ""),
+        (pa.array([-(2**63)], pa.timestamp("ms", "UTC")), ""),
+        (pa.array([[("k", 1), ("k", 2)]], pa.map_(pa.string(), pa.int64())), ""),
+        (pa.array([[b"\xff"]], pa.list_(pa.binary())).cast(pa.list_(pa.binary())).view(pa.list_(pa.string())), ""),
         (pa.array([b"\xff\xfe"], pa.binary()).view(pa.string()), "\\xff\\xfe"),
     ],
 )

@@ -1,5 +1,6 @@
 """The graph is the set of relationships, whenever it was read, whatever follows, and whatever gets lost."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from services.intelligence.job import Job
 from services.intelligence.queue_lock import QueueLock
-from services.intelligence.state import Inconsistent, State
+from services.intelligence.state import Inconsistent, Pending, State
 from shared.contracts.errors import NoRoom
 from shared.contracts.events import Event
 from shared.runtime.protocols import Message, Record
@@ -359,6 +360,27 @@ def test_the_changes_of_others_do_not_wait_for_a_tenant_whose_questions_compute(
     # Who asks next has everything that was told so far, whether or not the follower had its turn.
     assert reached("busy") == (3, 4)
     assert service.follower.seen[origin] == 4
+    same(service)
+
+
+def test_changes_leave_only_while_nobody_looks_through_them() -> None:
+    """Whoever writes, or reports how far the process is, looks through what waits of all tenants."""
+    kith = MemoryKith(partitions=1)
+    service, tail = following(kith)
+    alone: list[bool] = []
+
+    class Watched(deque[Pending]):
+        def popleft(self) -> Pending:
+            alone.append(service.follower._lock.locked())
+            return super().popleft()
+
+    with service.follower.reading("busy"):
+        store(kith, *(visit("busy", str(n)) for n in range(3)))
+        service.follower._take(tail)
+    pending = service.follower._state.pending
+    pending["busy"] = Watched(pending["busy"])
+    with service.follower.reading("busy"):
+        assert alone == [True] * 3
     same(service)
 
 

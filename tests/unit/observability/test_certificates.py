@@ -1,6 +1,7 @@
 """When the certificates end that the settings name."""
 
 import logging
+import ssl
 import time
 from pathlib import Path
 from typing import Any
@@ -78,13 +79,21 @@ def test_what_cannot_be_read_is_in_the_log_and_stops_nothing(
     tmp_path: Path, files: dict[int, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "bad.pem").write_text("-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n")
+    der = ssl.PEM_cert_to_DER_cert(files[20].read_text())
+    odd = der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x01", 1)
+    (tmp_path / "odd.pem").write_text(ssl.DER_cert_to_PEM_cert(odd))
     with caplog.at_level(logging.WARNING):
         found = ends(
             tls_cert_file=str(tmp_path / "bad.pem"),
             kafka_ca_file=str(tmp_path / "none.pem"),
             kafka_cert_file=str(files[3]),
+            tls_client_ca_file=str(tmp_path / "odd.pem"),
             postgres="postgresql://a/kith?sslrootcert=system",
             mongo="mongodb://[a/?tlsCAFile=x",
         )
     assert found == {"KITH_KAFKA_CERT_FILE": 3}
-    assert sorted(record.setting for record in caplog.records) == ["KITH_KAFKA_CA_FILE", "KITH_TLS_CERT_FILE"]  # type: ignore[attr-defined]
+    assert sorted(record.setting for record in caplog.records) == [  # type: ignore[attr-defined]
+        "KITH_KAFKA_CA_FILE",
+        "KITH_TLS_CERT_FILE",
+        "KITH_TLS_CLIENT_CA_FILE",
+    ]

@@ -104,3 +104,15 @@ def test_an_endpoint_of_before_failures_were_remembered_gets_half_a_day() -> Non
     assert changes.stated["failed"] == [NOW + timedelta(hours=hours) for hours in (0, 11, 12)]
     removed = health.changes({**endpoint, **changes.stated}, NOW, delivered=True, gone=False).removed
     assert removed == {"failing_since", "failures", "failed"}
+
+
+def test_what_is_read_again_from_the_database_is_no_change() -> None:
+    health, at = Health({}), NOW.replace(microsecond=123_456)
+    health.failed(500, None, at, 0.0, lambda: 0.0)
+    changes = health.changes({}, at, delivered=False, gone=False)
+    # MongoDB stores milliseconds.
+    stored = NOW.replace(microsecond=123_000)
+    assert changes.stated == {"failing_since": stored, "failures": 1, "failed": [stored]}
+    health.failed(500, None, at + timedelta(minutes=1), 60.0, lambda: 0.0)
+    again = health.changes({**changes.stated}, at + timedelta(minutes=1), delivered=False, gone=False)
+    assert (again.stated, again.removed) == ({}, set())
