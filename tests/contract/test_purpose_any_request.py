@@ -4,6 +4,7 @@ installation without all others answers alike to any request, or refuses it alik
 The requests are drawn from the services' OpenAPI documents, as in test_masks_any_request.
 """
 
+import re
 from collections.abc import Iterator
 
 import httpx
@@ -23,6 +24,7 @@ from tests.support.measures_world import store
 from tests.support.routes import api_routes
 
 PURPOSE = "mail"
+_GRAPH = re.compile(r'"graph":\{[^{}]*\},')
 Worlds = dict[str, dict[str, FastAPI]]
 
 
@@ -58,6 +60,11 @@ def admits(world: dict[str, FastAPI], service: str, path: str) -> bool:
     return need_of(route.endpoint).purpose.admits
 
 
+def told(answer: httpx.Response) -> tuple[object, ...]:
+    """What an answer tells, but for a consumer's place in the graph of all, which is a conclusion, too."""
+    return tuple(_GRAPH.sub("", part) if isinstance(part, str) else part for part in seen(answer))
+
+
 def next_of(answer: httpx.Response) -> str | None:
     """The cursor of the next page."""
     if answer.status_code != 200 or not answer.headers["content-type"].startswith("application/json"):
@@ -85,7 +92,7 @@ def test_whoever_has_not_granted_the_purpose_is_not_there(worlds: Worlds, masks:
             one, other = (get(worlds[name][service], path, query, credential) for name in worlds)
             answered.add((service, one.status_code))
             assert one.status_code < 500 or one.status_code == 501, one.text
-            assert seen(one) == seen(other), request
+            assert told(one) == told(other), request
             if (cursor := next_of(one)) is None:
                 break
             query = {**query, "cursor": cursor}
