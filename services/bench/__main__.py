@@ -123,6 +123,9 @@ class Bench:
         rows = measured.measure(options.facts, options.attacks or [*ATTACKS])
         title = f"The second tenant beside the first, ms: p50 within {MOST_TIMES:g} × idle + {FLOOR_MS:g} ms"
         self._show("neighbours", title, rows)
+        if options.docs:
+            file = Path("docs/how-to/limits.md")
+            file.write_text(document.put(file.read_text(), "neighbours", document.neighbours(rows)))
 
     def capacity(self) -> None:
         options = self._options
@@ -211,7 +214,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--docs",
         action="store_true",
-        help="write the tables into docs/why below the current folder: speed.md, or capacity.md",
+        help="write the tables into docs below the current folder: why/speed.md, why/capacity.md or how-to/limits.md",
     )
     for act, what in ACTS.items():
         add(f"--{act}", action="store_true", help=what)

@@ -1,8 +1,9 @@
-"""The tables of docs/why/speed.md, as the benchmark writes them."""
+"""The tables of docs/why/speed.md and docs/how-to/limits.md, as the benchmark writes them."""
 
 import re
 from collections.abc import Mapping, Sequence
 from statistics import median
+from typing import Any
 
 from services.bench.contenders import ALL_SCENARIOS
 from services.bench.measure import Run
@@ -31,6 +32,21 @@ def speed(runs: Sequence[Run], ratios: Sequence[Ratio], titles: Mapping[str, str
         f"| {row.name} | {HEADS[row.scenario]} | {row.ratio:.2f} | {row.target:.2f}{', missed' * (not row.met)} |"
         for row in ratios
     ]
+    return "\n".join(lines)
+
+
+def neighbours(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A Markdown table of ``services.bench.neighbours.row_of``: what is told the first tenant, milliseconds of the
+    second."""
+    lines = [
+        "| One tenant sends | and is told | Another one's | idle p50, p99 | beside it p50, p99 | within the limit |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        told = row["its answers"] or "nothing"
+        times = (f"{row[f'{name}_p50']:,.0f}, {row[f'{name}_p99']:,.0f}" for name in ("idle", "beside"))
+        met = "yes" if row["met"] else "**no**"
+        lines.append(f"| {row['first tenant']} | {told} | {row['second']} | {' | '.join(times)} | {met} |")
     return "\n".join(lines)
 
 

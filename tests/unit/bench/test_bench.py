@@ -375,3 +375,14 @@ def test_the_peers_door_takes_what_is_sent_to_both() -> None:
     assert (answer.status_code, answer.json()) == (202, {"accepted": 2_000})
     kept = [decode(record.value) for records in log.records.values() for record in records if record.value]
     assert {(event.type, event.id) for event in kept} == {(event["type"], event["id"]) for event in sent}
+
+
+def test_the_table_of_neighbours_says_which_row_was_missed() -> None:
+    rows = [
+        row_of("nothing but noise", {"429": 1_200, "202": 3}, "an event", [0.01], [0.0125]),
+        row_of("silence", {}, "RFM", [0.01], [0.2]),
+    ]
+    assert document.neighbours(rows).splitlines()[2:] == [
+        "| nothing but noise | 202: 3, 429: 1,200 | an event | 10, 10 | 12, 12 | yes |",
+        "| silence | nothing | RFM | 10, 10 | 200, 200 | **no** |",
+    ]
