@@ -214,7 +214,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--docs",
         action="store_true",
-        help="write the tables into docs below the current folder: why/speed.md, why/capacity.md or how-to/limits.md",
+        help="write the tables into docs: why/speed.md, why/capacity.md or how-to/limits.md",
     )
     for act, what in ACTS.items():
         add(f"--{act}", action="store_true", help=what)
