@@ -34,9 +34,9 @@ def _names(model: Any) -> set[str]:
     return found
 
 
-#: The names that the schemas of events declare, and the other attributes of CloudEvents.
+#: The names that the schemas of events declare, the other attributes of CloudEvents, and the states of a change.
 EVENT_NAMES = frozenset(name for model in EVENT_MODELS for name in _names(model)) | {
-    *("data_base64", "datacontenttype", "dataschema")
+    *("data_base64", "datacontenttype", "dataschema", "before", "after")
 }
 
 
