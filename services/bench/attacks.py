@@ -10,7 +10,7 @@ import json
 import signal
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import cycle
 from urllib.parse import quote
@@ -51,6 +51,8 @@ _REPLAY = "/v1/webhooks/endpoints/{}/replay"
 _AROUND = "/v1/neighbours/provider/p-000001"
 _HUBS = "by=degree&side=consumer"
 _NEXT = "/v1/next?provider_id=p-000001&limit=100"
+_FACTS = Attack(f"batches of {_EVENTS:,} new facts", "ingest", 16, "/v1/events", "facts", beside="webhooks")
+_HOOKS = replace(_FACTS, title=f"{_FACTS.title} for 100 webhook endpoints", hooks=100)
 ATTACKS: Mapping[str, Attack] = {
     "bodies": Attack("64 bodies of 1 MiB that never come", "ingest", 64, "/v1/events", "silent"),
     "erasures": Attack(f"batches of {_ERASURES:,} erasures", "ingest", 2, "/v1/events", "erasures"),
@@ -74,26 +76,9 @@ ATTACKS: Mapping[str, Attack] = {
     ),
     "campaigns": Attack("60 campaigns of 1,000 consumers", "intelligence", 60, "/v1/campaigns", "campaign"),
     "endpoints": Attack("60 lists of webhook endpoints", "webhooks", 60, "/v1/webhooks/endpoints"),
-    "facts": Attack(f"batches of {_EVENTS:,} new facts", "ingest", 16, "/v1/events", "facts", beside="webhooks"),
-    "hooks": Attack(
-        f"batches of {_EVENTS:,} new facts for 100 webhook endpoints",
-        "ingest",
-        16,
-        "/v1/events",
-        "facts",
-        beside="webhooks",
-        hooks=100,
-    ),
-    "silent": Attack(
-        f"batches of {_EVENTS:,} new facts for 100 webhook endpoints that never answer",
-        "ingest",
-        16,
-        "/v1/events",
-        "facts",
-        beside="webhooks",
-        hooks=100,
-        dead=True,
-    ),
+    "facts": _FACTS,
+    "hooks": _HOOKS,
+    "silent": replace(_HOOKS, title=f"{_HOOKS.title} that never answer", dead=True),
     "replays": Attack("replays of 100 webhook endpoints", "webhooks", 16, _REPLAY, "replay", hooks=100),
     "apps": Attack("150 lists of applications", "apps", 150, "/v1/apps"),
     "registrations": Attack("60 registrations at once", "apps", 60, "/register", "registration"),

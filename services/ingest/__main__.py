@@ -1,7 +1,7 @@
 """The composition root of the ingest service: ``python -m services.ingest``."""
 
 from services.ingest.api import create_app
-from services.ingest.congestion import TenantRate, WorkersBehind
+from services.ingest.congestion import LOOK_SECONDS, TenantRate, WorkersBehind
 from services.ingest.late import LatePublisher
 from services.ingest.metrics import DoorMetrics
 from shared.contracts.errors import ConfigurationError
@@ -11,6 +11,7 @@ from shared.kafka.python_client.watch import KafkaProbe
 from shared.observability.metered import PublisherMeter
 from shared.observability.worker_revisions import WorkerRevisions
 from shared.runtime.clock import now
+from shared.runtime.periodic import Periodic
 from shared.runtime.tuning import shorten_switch_interval, tune_gc
 from shared.service.composition import Service
 from shared.service.launch import launch
@@ -36,7 +37,7 @@ def run(settings: Settings) -> None:
         if settings.mongo is not None and settings.most_behind_seconds:
             rate = TenantRate(settings.most_behind_seconds)
             metrics.watch(lambda: rate.most)
-            service.background(WorkersBehind(service.database, rate.looked))
+            service.background(Periodic("behind", WorkersBehind(service.database, rate.looked), LOOK_SECONDS))
         app = create_app(
             PublisherMeter(service.metrics).on(late),
             service.topics,

@@ -32,7 +32,9 @@ log = logging.getLogger(__name__)
 SERVICES = ("relations", "analytics", "webhooks")
 #: A tenant may always send so many events a second; what it may send is no limit any more beyond the most.
 LEAST, MOST = 100.0, 100_000.0
-_EVERY_SECONDS, _TIMEOUT_SECONDS = 0.5, 2.0
+#: How often to look at the workers.
+LOOK_SECONDS = 0.5
+_TIMEOUT_SECONDS = 2.0
 _LESS, _MORE, _MORE_EVENTS = 0.7, 1.1, 10.0
 #: Workers that come nearer by so many seconds in a second catch up.
 _CATCHING_UP = 0.2
@@ -129,19 +131,19 @@ class TenantRate:
 
 
 class WorkersBehind:
-    """Reads twice a second how far the workers are behind, on its own thread, and calls ``looked`` with it."""
+    """Reads how far the workers are behind each time it is called, and calls ``looked`` with it."""
 
     def __init__(self, database: Database[Document], looked: Callable[[float], None]) -> None:
         self._workers, self._looked = database[WORKERS], looked
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="behind", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(_TIMEOUT_SECONDS)
+    def __call__(self) -> None:
+        try:
+            behind = self.look()
+        except PyMongoError as error:
+            # Nothing is stored then.
+            log.debug("how far the workers are behind cannot be read: %s", error)
+            behind = 0.0
+        self._looked(behind)
 
     def look(self) -> float:
         """How many seconds the worker that is most behind is behind. Raises PyMongoError."""
@@ -149,13 +151,3 @@ class WorkersBehind:
         late = {"service": {"$in": SERVICES}, "behind": {"$gt": 0}, "$expr": {"$gte": ["$at", silent]}}
         with pymongo.timeout(_TIMEOUT_SECONDS):
             return max((each["behind"] for each in self._workers.find(late, {"behind": 1})), default=0.0)
-
-    def _work(self) -> None:
-        while not self._stop.wait(_EVERY_SECONDS):
-            try:
-                behind = self.look()
-            except PyMongoError as error:
-                # Nothing is stored then.
-                log.debug("how far the workers are behind cannot be read: %s", error)
-                behind = 0.0
-            self._looked(behind)

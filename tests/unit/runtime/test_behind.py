@@ -58,12 +58,18 @@ def _ten_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.runtime.worker._MANY", 10)
 
 
-def test_a_worker_with_few_records_left_is_not_behind_however_long_they_take() -> None:
+def left_with(some: int, more: int) -> MemoryKith:
+    """A worker that has begun with some records, before more came of which its store takes none."""
     kith = kith_with(WatchedStore())
-    kith.publish(views(1))
+    kith.publish(views(some))
     look(kith)
     kith.store.available = False
-    kith.publish(views(8, "c2"))
+    kith.publish(views(more, "c2"))
+    return kith
+
+
+def test_a_worker_with_few_records_left_is_not_behind_however_long_they_take() -> None:
+    kith = left_with(1, 8)
     for _ in range(3):
         look(kith)
         time.sleep(0.01)
@@ -90,11 +96,7 @@ def test_a_worker_is_behind_until_the_last_record_is_stored() -> None:
 
 
 def test_a_worker_in_which_nothing_moves_is_not_behind() -> None:
-    kith = kith_with(WatchedStore())
-    kith.publish(views(3))
-    look(kith)
-    kith.store.available = False
-    kith.publish(views(20, "c2"))
+    kith = left_with(3, 20)
     look(kith)
     time.sleep(0.01)
     look(kith)
