@@ -333,6 +333,18 @@ def test_what_the_gateway_refuses_itself_is_a_problem_that_has_a_page() -> None:
     assert GATEWAY.count("include problems.conf;") == GATEWAY.count("server {")
 
 
+def test_the_gateway_has_files_for_its_connections_and_many_times_those_of_an_address() -> None:
+    """Heads that never end are of no address yet, and keep their connections until they are late."""
+    [files], [connections], [of_address] = (
+        re.findall(rf"{name} (\d+);", GATEWAY)
+        for name in ("worker_rlimit_nofile", "worker_connections", "limit_conn address")
+    )
+    assert int(files) > int(connections)
+    [head] = re.findall(r"client_header_timeout (\d+)s;", GATEWAY)
+    # docs/why/limits.md: what opens more in a second is for whoever is in front.
+    assert int(connections) >= 1_000 * int(head) + 10 * int(of_address)
+
+
 def test_the_gateway_waits_for_an_answer_longer_than_a_service_may_take() -> None:
     """Else an answer that the service would have given is 504, and never says why."""
     computing = Settings.model_fields["measure_seconds"].default
