@@ -54,12 +54,13 @@ class Issuer:
                 self.send_header("Content-Length", str(len(body) + issuer.pieces))
                 self.end_headers()
                 self.wfile.write(body)
-                for issuer.sent in range(issuer.pieces):
+                for _ in range(issuer.pieces):
                     time.sleep(0.02)
                     try:
                         self.wfile.write(b" ")
                     except OSError:
                         break  # nobody reads it any more
+                    issuer.sent += 1
 
             def log_message(self, *_: Any) -> None:
                 pass
