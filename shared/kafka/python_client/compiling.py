@@ -1,8 +1,8 @@
 """Lets one thread at a time compile how kafka-python reads a kind of message.
 
 Refers to kafka-python 3.0.12. It compiles a reader when the first such message comes, and meanwhile keeps the
-message's class in a field of all threads. Of two clients of a process that connect at the same moment, one could be
-left with a reader that fails for every message: no client of the process connected any more until it ended.
+message's class in a field of all threads. Of two clients of a process that connect at the same moment, one could
+be left with a reader that fails for every message: no client of the process connected any more until it ended.
 """
 
 import threading
