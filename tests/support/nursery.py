@@ -49,8 +49,9 @@ class Worker(Process):
         self._log_start = self.log.stat().st_size
         if Worker._nursery is None:
             Worker._nursery = _Nursery(self.log.with_name("nursery.log"))
+        argv = self.argv[self.argv.index("-m") + 1 :]
         # Has what of it is used.
-        self._child = _Fork(Worker._nursery, self.argv[2:], self.log, self.env or {})  # type: ignore[assignment]
+        self._child = _Fork(Worker._nursery, argv, self.log, self.env or {})  # type: ignore[assignment]
 
 
 class _Fork:
