@@ -64,7 +64,7 @@ _THERE_SECONDS, _MOST_TENANTS = 3600.0, 10_000
 
 @dataclass(slots=True)
 class _Sender:
-    """A tenant as of ``at``. ``ahead`` are its events that were admitted, ``early`` those that were also published,
+    """A tenant at the time ``at``. ``ahead`` are its events that were admitted, ``early`` those also published,
     before they were due. ``waiting``: requests; ``count``: events since the last look; ``rate``: events a
     second."""
 
