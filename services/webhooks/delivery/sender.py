@@ -5,7 +5,7 @@ import asyncio
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -32,8 +32,9 @@ log = logging.getLogger(__name__)
 #: Requests of one endpoint under way at once.
 CONCURRENCY = 16
 #: Queued deliveries of a tenant's endpoints for which one process sends. Beyond its part of them fan-out stops
-#: enqueueing for an endpoint, and below half of that it goes on.
-MOST_QUEUED = 10_000
+#: enqueueing for an endpoint, and below half of that it goes on. Feeds look once a second, and a process sends
+#: less than half of it in that time.
+MOST_QUEUED = 4_000
 _IDLE_SECONDS = 0.2
 #: What the event loop needs for an attempt.
 _ATTEMPT_SECONDS = 0.001
@@ -95,9 +96,21 @@ class Sender:
             self._wake.set()
         self.endpoint = endpoint
 
-    def arrived(self) -> None:
-        """Something was enqueued for the endpoint."""
-        self._subjects.arrived()
+    def arrived(self, subjects: Collection[str] = ()) -> None:
+        """Something was enqueued for the endpoint: of these subjects, or of any."""
+        # Of one that is only told, a subject may begin with what is not sent.
+        self._subjects.arrived(() if self.endpoint.get("only_told") else subjects)
+        self._wake.set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it would send, and knows of nothing to send."""
+        served = self.endpoint["state"] == "enabled" and not self.endpoint.get("only_told")
+        return served and self._subjects.idle
+
+    def seen(self) -> None:
+        """Something is queued for the endpoint, if only what may not be sent yet."""
+        self._subjects.seen = True
         self._wake.set()
 
     async def run(self) -> None:
