@@ -35,7 +35,8 @@ CONCURRENCY = 16
 #: enqueueing for an endpoint, and below half of that it goes on. Feeds look once a second, and a process sends
 #: less than half of it in that time.
 MOST_QUEUED = 4_000
-_IDLE_SECONDS = 0.2
+#: Between two looks at what is due, and where there is nothing that a look could find.
+_IDLE_SECONDS, _REST_SECONDS = 0.2, 1.0
 #: What the event loop needs for an attempt.
 _ATTEMPT_SECONDS = 0.001
 _MOST_UNSTORED = 1_000
@@ -155,14 +156,14 @@ class Sender:
         self._wake.clear()
         if self._may_send() and self.endpoint["state"] == "enabled" and await self._start():
             return
-        await _woken(self._wake)
+        await _woken(self._wake, _REST_SECONDS if self.idle else _IDLE_SECONDS)
 
     async def _store_all(self) -> None:
         self._ended.clear()
         if self._settled:
             await self._store()
         else:
-            await _woken(self._ended)
+            await _woken(self._ended, _REST_SECONDS)
 
     async def _store_last(self) -> None:
         try:
@@ -322,8 +323,8 @@ class Sender:
             endpoint |= changes.stated
 
 
-async def _woken(event: asyncio.Event) -> None:
+async def _woken(event: asyncio.Event, seconds: float) -> None:
     # Not wait_for: cancelled as the event is set, it would return, and the sender never end.
     with suppress(TimeoutError):
-        async with asyncio.timeout(_IDLE_SECONDS):
+        async with asyncio.timeout(seconds):
             await event.wait()
