@@ -113,8 +113,8 @@ def add_oauth(
         return form, *found
 
     async def limited(request: Request, access: Access, caller: Caller) -> None:
-        """Count the request against the application's own rate: each token costs an entry of the audit. Raises
-        Denied (429)."""
+        """Count the request against the application's own rate: each token, and the end of one, costs an entry of
+        the audit. Raises Denied (429)."""
         try:
             access.charge(caller, "requests", 1)
         except Denied:
@@ -168,6 +168,7 @@ def add_oauth(
         form, found, _ = await client(request)
         if not form.get("token"):
             raise OAuthError("invalid_request", "token is missing")
+        await limited(request, access, caller_of(found, frozenset()))
         text = form["token"]
 
         def end() -> Response:

@@ -16,7 +16,7 @@ import msgspec
 
 from services.ingest.binary import attributes, id_of, structured
 from services.ingest.certain import certain_fact
-from services.ingest.items import is_array, split, split_sound
+from services.ingest.items import is_array, split_loosely, split_sound
 from services.ingest.limits import Refused
 from services.ingest.modes import TENANT_HEADER, Header, Mode, mode_of, states_attributes, tenant_of
 from shared.contracts import codec
@@ -142,11 +142,15 @@ class Door:
         headed = mode is not Mode.BINARY and states_attributes(headers)
         if headed and mode is Mode.BATCHED:
             raise Refused(400, "a batch takes no headers ce-…: each of its events states its own attributes")
+        events: Sequence[bytes]
         sound: list[bytes] | None = None
         if mode is Mode.BATCHED or (mode is Mode.PLAIN and is_array(body)):
             if (sound := split_sound(body)) is None:
-                yield Slice([], last=False)  # because what follows takes long
-            events = split(body) if sound is None else sound
+                for found_so_far in split_loosely(body):
+                    events = found_so_far
+                    yield Slice([], last=False)  # because it takes long
+            else:
+                events = sound
         elif mode is Mode.BINARY:
             if len(body) > _OTHER_BYTES:
                 yield Slice([], last=False)  # for the same reason: data that is no JSON is read by the slow parser

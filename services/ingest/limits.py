@@ -23,5 +23,5 @@ def too_many_bytes() -> Refused:
     )
 
 
-def too_many_events(count: int) -> Refused:
-    return Refused(413, f"{count} events, but a request has at most {MAX_EVENTS}; send smaller batches")
+def too_many_events() -> Refused:
+    return Refused(413, f"a request has at most {MAX_EVENTS:,} events; send smaller batches")

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,6 +34,10 @@ GRACE_SECONDS = 86_400.0
 #: The tolerated difference between the issuer's clock and this one.
 LEEWAY_SECONDS = 30
 _PAUSE_SECONDS = 2.0
+#: How long a request waits for the keys to be read: with earlier ones to go on with, and without.
+_PATIENCE_SECONDS, _GIVE_UP_SECONDS = 0.5, 5.0
+_FETCH_SECONDS = 5.0
+_PIECE = 64 * 1024
 _MAX_BYTES = 1024 * 1024
 _MAX_TOKEN = 16 * 1024
 ABSENT = object()
@@ -82,10 +87,18 @@ class Trust:
 def fetch(url: str) -> Json:
     """The JSON at ``url``, at most 1 MiB, without following redirects. Raises Unavailable."""
     opener = urllib.request.build_opener(_NoRedirects())
+    ends, body = time.monotonic() + _FETCH_SECONDS, b""
     try:
-        with opener.open(url, timeout=5) as answer:
-            found = json.loads(answer.read(_MAX_BYTES))
-    except (OSError, ValueError) as error:
+        with opener.open(url, timeout=_FETCH_SECONDS) as answer:
+            # The timeout is of each piece. One that trickles in would take for ever.
+            while piece := answer.read1(_PIECE):
+                body += piece
+                if len(body) > _MAX_BYTES:
+                    raise Unavailable(f"the issuer's keys have more than {_MAX_BYTES:,} bytes")
+                if time.monotonic() > ends:
+                    raise Unavailable(f"the issuer's keys did not arrive within {_FETCH_SECONDS:g} s")
+        found = json.loads(body)
+    except (OSError, HTTPException, ValueError, RecursionError) as error:
         raise Unavailable(f"the issuer's keys cannot be read: {error}") from error
     if not isinstance(found, dict):
         raise Unavailable("the issuer's keys are not a JSON object")
@@ -109,7 +122,7 @@ class Tokens:
         self._now = now
         self._keys: KeySet | None = None
         self._read_at = self._tried_at = -float("inf")
-        self._lock = asyncio.Lock()
+        self._reading: asyncio.Task[Unavailable | None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="issuer")
 
     async def caller(self, token: str) -> Caller:
@@ -126,7 +139,7 @@ class Tokens:
             except (InvalidKeyIdError, BadSignatureError):
                 claims = self._checked(token, await self._current(again=True))
         except (JoseError, ValueError, TypeError, KeyError, RecursionError) as error:
-            # joserfc's own messages, which do not quote the token.
+            # joserfc's own messages, which quote names of the header at most.
             said = str(error) if isinstance(error, JoseError) else "it cannot be read"
             raise unauthorized(f"the token is not accepted: {said}") from None
         return self._caller(claims)
@@ -160,39 +173,51 @@ class Tokens:
         return Caller(tenant, scopes, masks, subject, f"oidc:{subject}", purpose=purpose)
 
     async def _current(self, again: bool = False) -> KeySet:
-        """The issuer's keys. ``again`` reads them again unless that was just done."""
+        """The issuer's keys. ``again`` reads them again unless that was just done. Whoever has keys to go on with
+        waits a moment for newer ones, however long the issuer takes."""
         if not again and self._keys is not None and self._clock() - self._read_at < KEYS_SECONDS:
             return self._keys
-        async with self._lock:
-            since = self._clock() - self._tried_at
+        reading, since = self._reading, self._clock() - self._tried_at
+        if reading is None or reading.done():
             if self._keys is not None and since < REFETCH_SECONDS:
                 return self._known()
             if self._keys is None and since < _PAUSE_SECONDS:
                 raise Unavailable("the issuer's keys could not be read a moment ago")
-            self._tried_at = self._clock()
-            try:
-                loop = asyncio.get_running_loop()
-                found = await loop.run_in_executor(self._thread, self._fetch, self._trust.jwks_url)
-            except Unavailable:
-                if self._keys is None:
-                    raise
-                return self._known()
-            keys = key_set(found)
-            if keys is None and self._keys is not None and found.get("keys") == []:
-                # All keys are withdrawn.
-                keys = KeySet([])
-            if keys is not None:
-                self._keys, self._read_at = keys, self._clock()
-            elif self._keys is None:
-                raise Unavailable("the issuer publishes no key that signatures can be checked with")
+            self._tried_at, since = self._clock(), 0.0
+            reading = self._reading = asyncio.create_task(self._read())
+        patience = _GIVE_UP_SECONDS if again or self._too_old() else _PATIENCE_SECONDS
+        await asyncio.wait([reading], timeout=max(0.0, patience - since))
+        if self._keys is None:
+            failed = reading.result() if reading.done() else None
+            raise failed or Unavailable(f"the issuer's keys did not arrive within {_GIVE_UP_SECONDS:g} s")
         return self._known()
+
+    async def _read(self) -> Unavailable | None:
+        """Read the keys. Returns why that was not possible."""
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(
+                self._thread, self._fetch, self._trust.jwks_url
+            )
+        except Unavailable as error:
+            return error
+        keys = key_set(found)
+        if keys is None and self._keys is not None and found.get("keys") == []:
+            # All keys are withdrawn.
+            keys = KeySet([])
+        if keys is None:
+            return Unavailable("the issuer publishes no key that signatures can be checked with")
+        self._keys, self._read_at = keys, self._clock()
+        return None
 
     def _known(self) -> KeySet:
         """The keys that were read last. Raises Unavailable when that is too long ago: one may be withdrawn."""
         assert self._keys is not None
-        if self._clock() - self._read_at >= GRACE_SECONDS:
+        if self._too_old():
             raise Unavailable("the issuer's keys could not be read for a day")
         return self._keys
+
+    def _too_old(self) -> bool:
+        return self._clock() - self._read_at >= GRACE_SECONDS
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

@@ -26,7 +26,7 @@ from shared.contracts.rfc3339 import WANTED
 from shared.contracts.spelling import may_differ, with_ids_in_nfc
 from shared.contracts.strict_json import NOT_UTF_8, check
 from shared.contracts.unambiguous import is_unambiguous
-from shared.contracts.wire import normal
+from shared.contracts.wire import BOM, normal
 from shared.contracts.wording import in_words
 
 MAX_EVENT_BYTES = 32 * 1024
@@ -55,7 +55,8 @@ def decode(raw: bytes, *, upcasters: Mapping[tuple[str, int], Upcaster] = UPCAST
     try:
         event: Event = _validate(raw)
     except ValidationError as error:
-        if (other := normal(raw)) is not raw:
+        # Once: a second byte order mark is no JSON, and thousands would be too deep a recursion.
+        if (other := normal(raw)) is not raw and not other.startswith(BOM):
             return decode(other, upcasters=upcasters)
         invalid = _refused(raw, error)
         if (invalid.reason, invalid.field) != ("invalid", "dataversion"):

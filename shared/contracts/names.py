@@ -10,6 +10,10 @@ _KNOWN = frozenset(name for model in EVENT_MODELS for name in model.model_fields
     *("data_base64", "datacontenttype", "dataschema")
 }
 
+#: Longer names are compared without Unicode's normal form, which takes quadratic time for a row of accents.
+#: None of them is one that Kith reads: no normal form of so many visible characters is as short.
+_LONGEST = 256
+
 
 def lookalike(names: Iterable[str]) -> str | None:
     """The first name that differs from another, or from an attribute that Kith reads, by case, by the width of its
@@ -33,5 +37,11 @@ def lookalike(names: Iterable[str]) -> str | None:
 def _folded(name: str) -> str:
     if name.isascii() and name.isalnum():
         return name.lower()
-    text = unicodedata.normalize("NFKC", name.partition("\0")[0]).casefold()
-    return "".join(character for character in text if character.isprintable() and not character.isspace())
+    text = _visible(name.partition("\0")[0])
+    if len(text) <= _LONGEST:
+        text = _visible(unicodedata.normalize("NFKC", text))
+    return text.casefold()
+
+
+def _visible(text: str) -> str:
+    return "".join(filter(str.isprintable, text)).replace(" ", "")

@@ -14,6 +14,8 @@ _BACKSLASH = ord("\\")
 #: The fields of an event, and of its data, that are ids.
 NAMES = ("id", "source")
 NAMES_IN_DATA = ("consumer_id", "provider_id", "relation_id")
+#: Unicode's normal forms take quadratic time for a row of accents.
+_LONGEST = 5 * MAX_ID
 #: An id with fewer decomposable characters than this is searched in every mixture of both forms.
 _FEW = 7
 
@@ -21,8 +23,8 @@ _Event = TypeVar("_Event", bound=BaseModel)
 
 
 def nfc(id: str) -> str:
-    """The id in NFC; nearly always unchanged."""
-    return id if id.isascii() else unicodedata.normalize("NFC", id)
+    """The id in NFC; nearly always unchanged. What is much longer than an id is none, and stays as it is."""
+    return id if id.isascii() or len(id) > _LONGEST else unicodedata.normalize("NFC", id)
 
 
 def may_differ(raw: bytes) -> bool:

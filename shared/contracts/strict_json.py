@@ -50,7 +50,6 @@ def check(
     """Raise InvalidEvent, with the path of the member at fault, when ``raw`` contains any of these. The reason is
     ``duplicate_member``, ``inexact_number``, ``lone_surrogate`` or, for NaN and invalid JSON, ``not_json``.
     ``within`` is the path of ``raw`` itself, and ``declared`` the names that the path may show."""
-    base: list[str | int] = [] if within is None else [within]
     faults: list[_Fault | _Twice] = []
 
     def noted(fault: Any) -> Any:
@@ -83,7 +82,7 @@ def check(
     try:
         value = decoder.decode(raw.decode())
         if faults or b"\\u" in raw:
-            _raise_at(value, base, declared)
+            _raise_at(value, [] if within is None else [within], declared)
     except RecursionError:
         raise InvalidEvent("not_json", "is nested too deeply", within) from None
     except UnicodeDecodeError:
@@ -110,6 +109,8 @@ def inexact(text: str) -> str | None:
 
 
 def _raise_at(value: Any, path: list[str | int], declared: Callable[[], Collection[str]]) -> None:
+    """``path`` is that of ``value``. It grows and shrinks on the way: a copy for each value would take quadratic
+    time where they are nested deeply."""
     match value:
         case _Twice(name):
             raise InvalidEvent("duplicate_member", _TWICE, safe_path([*path, name], declared()))
@@ -117,10 +118,14 @@ def _raise_at(value: Any, path: list[str | int], declared: Callable[[], Collecti
             raise InvalidEvent(reason, detail, safe_path(path, declared()))
         case dict():
             for name, part in value.items():
-                _raise_at(name, [*path, name], declared)
-                _raise_at(part, [*path, name], declared)
+                path.append(name)
+                _raise_at(name, path, declared)
+                _raise_at(part, path, declared)
+                path.pop()
         case list():
             for index, part in enumerate(value):
-                _raise_at(part, [*path, index], declared)
+                path.append(index)
+                _raise_at(part, path, declared)
+                path.pop()
         case str() if _SURROGATE.search(value):
             raise InvalidEvent("lone_surrogate", _HALF, safe_path(path, declared()))

@@ -4,13 +4,14 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.support.gateway import gateway
+from tests.support.gateway import gateway, problem_of
 from tests.support.waiting import PATIENCE_SECONDS
 
 ADDRESS = "127.42.0.1"
@@ -78,6 +79,58 @@ def behind(folder: Path, proxies: str = "") -> Iterator[tuple[Service, int]]:
             service.shutdown()
             service.server_close()
             thread.join()
+
+
+def answered(port: int, request: bytes) -> httpx.Response:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS) as client:
+        client.sendall(request)
+        answer = HTTPResponse(client)
+        answer.begin()
+        return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+
+
+HEAD = b"Host: kith\r\nConnection: close\r\n"
+REFUSED = {
+    b"GET /../a HTTP/1.1\r\n" + HEAD: "bad-request",
+    b"GET /%2e%2e/a HTTP/1.1\r\n" + HEAD: "bad-request",
+    b"GET /%00 HTTP/1.1\r\n" + HEAD: "bad-request",
+    b"GET /%zz HTTP/1.1\r\n" + HEAD: "bad-request",
+    b"get / HTTP/1.1\r\n" + HEAD: "bad-request",
+    b"OPTIONS * HTTP/1.1\r\n" + HEAD: "bad-request",
+    b"CONNECT kith:80 HTTP/1.1\r\n" + HEAD: "bad-request",
+    b"PRI * HTTP/2.0\r\n" + HEAD: "bad-request",
+    b"GET / HTTP/3.0\r\n" + HEAD: "bad-request",
+    b"GET / HTTP/1.1\r\nConnection: close\r\n": "bad-request",
+    b"GET / HTTP/1.1\r\nHost: other\r\n" + HEAD: "bad-request",
+    b"GET / HTTP/1.1\r\nTransfer-Encoding: odd\r\n" + HEAD: "bad-request",
+    b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n" + HEAD: "bad-request",
+    b"GET / HTTP/1.1\r\nTransfer-Encoding : chunked\r\n" + HEAD: "bad-request",
+    b"GET / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n" + HEAD: "bad-request",
+    b"TRACE / HTTP/1.1\r\n" + HEAD: "method-not-allowed",
+    b"POST / HTTP/1.1\r\nContent-Length: 3000000\r\n" + HEAD: "too-large",
+    b"GET / HTTP/1.1\r\nX: " + b"x" * 33_000 + b"\r\n" + HEAD: "head-too-large",
+    b"GET /?" + b"x" * 33_000 + b" HTTP/1.1\r\n" + HEAD: "head-too-large",
+}
+
+
+def test_what_the_gateway_does_not_pass_on_is_a_problem(tmp_path: Path) -> None:
+    with behind(tmp_path) as (_, port):
+        for request, kind in REFUSED.items():
+            answer = answered(port, request + b"\r\n")
+            assert problem_of(answer) == kind, request
+            assert answer.status_code == answer.json()["status"], request
+            assert answer.headers["Server"] == "nginx"
+        # What the services read gets there: a token of 16 KiB, and HTTP/1.0 without a Host.
+        token = b"Authorization: Bearer " + b"x" * 16_384 + b"\r\n"
+        assert answered(port, b"GET / HTTP/1.1\r\n" + token + HEAD + b"\r\n").status_code == 200
+        assert answered(port, b"GET / HTTP/1.0\r\n\r\n").status_code == 200
+
+
+def test_its_log_does_not_tell_whom_anybody_searches_for(tmp_path: Path) -> None:
+    with gateway(tmp_path, {"exports": (ADDRESS,)}) as ports:
+        answer = answered(ports["exports"], b"GET /?email=marker HTTP/1.1\r\n" + HEAD + b"\r\n")
+        assert problem_of(answer) == "no-process"
+    assert "marker" not in (tmp_path / "nginx.log").read_text()
 
 
 def test_what_a_client_does_not_take_stays_with_the_service(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from services.apps.oauth_routes import TokenAnswer, issued
 from services.apps.registration_routes import own_app
 from services.apps.registry import NotPossible, Registry
 from services.apps.signing import Signer
+from shared.access.apps.tokens import caller_of
 from shared.access.audit import Act
 from shared.access.guard import AccessOf, CallerOf
 from shared.http.caller import APPS_OWN
@@ -55,6 +56,8 @@ def add_portal_route(app: FastAPI, registry: Registry, signer: Signer) -> None:
             scopes = scopes_of(wanted.scope, found.scopes)
         except OAuthError as error:
             raise NotPossible(f"scope: {error.description}") from None
+        # As the tokens that it gets by a secret.
+        access.charge(caller_of(found, frozenset(scopes)), "requests", 1)
         details = {"scope": " ".join(scopes), "secret": oldest.id, "by": "registration token"}
         access.record(Act(found.tenant, found.name, found.id, "app.token", {"app": found.id}, (), details))
         return issued(signer.token(found, oldest, scopes, secrets.token_urlsafe(16)), scopes)

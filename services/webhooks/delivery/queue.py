@@ -150,7 +150,7 @@ class Queue:
             return self._deliveries.count_documents(query, limit=most, maxTimeMS=QUERY_MS)
 
     def filled(self, endpoints: Collection[str]) -> set[str]:
-        """Those of these endpoints for which anything is queued, in one request."""
+        """The endpoints, of these, for which anything is queued, in one request."""
         query: Document = {"endpoint": {"$in": [*endpoints]}, "state": "queued"}
         with translated():
             return {*self._deliveries.distinct("endpoint", query, maxTimeMS=QUERY_MS)}

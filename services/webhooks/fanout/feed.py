@@ -105,7 +105,7 @@ class Feed:
         return [part for part in found if part.next < part.end]
 
     def unfed(self, endpoints: Collection[str]) -> set[str]:
-        """Those of these endpoints with a gap that is not enqueued whole. As many requests for any number of
+        """The endpoints, of these, with a gap that is not enqueued whole. As many requests for any number of
         them."""
         with translated():
             gaps = {"endpoint": {"$in": [*endpoints]}, "start": {"$exists": True}}

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hmac
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -18,9 +19,10 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, RSAKey
 from joserfc.jws import serialize_compact
 
-from shared.access.oidc import GRACE_SECONDS, KEYS_SECONDS, REFETCH_SECONDS, Tokens, Trust
+from shared.access.oidc import GRACE_SECONDS, KEYS_SECONDS, REFETCH_SECONDS, Tokens, Trust, fetch
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.http.caller import Denied
+from shared.http.caller import Caller, Denied
+from tests.support.waiting import PATIENCE_SECONDS, Deadline
 
 ISSUER, AUDIENCE = "https://id.example", "kith"
 Json = dict[str, Any]
@@ -38,6 +40,8 @@ class Issuer:
     def __init__(self) -> None:
         self.keys: list[Any] = [first_key()]
         self.status, self.asked, self.body = 200, 0, b""
+        #: What trickles in after the body, and has.
+        self.pieces = self.sent = 0
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -47,9 +51,16 @@ class Issuer:
                 self.send_response(issuer.status)
                 if issuer.status == 302:
                     self.send_header("Location", "/elsewhere")
-                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Content-Length", str(len(body) + issuer.pieces))
                 self.end_headers()
                 self.wfile.write(body)
+                for _ in range(issuer.pieces):
+                    time.sleep(0.02)
+                    try:
+                        self.wfile.write(b" ")
+                    except OSError:
+                        break  # nobody reads it any more
+                    issuer.sent += 1
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -351,7 +362,16 @@ def test_a_key_that_the_issuer_has_withdrawn_is_refused_within_the_hour(
 
 
 @pytest.mark.parametrize(
-    ("status", "body"), [(500, b""), (302, b""), (200, b"no json"), (200, b"{}"), (200, b"[]")]
+    ("status", "body"),
+    [
+        (500, b""),
+        (302, b""),
+        (200, b"no json"),
+        (200, b"{}"),
+        (200, b"[]"),
+        (200, b"[" * 100_000),
+        (200, b" " * (2**20 + 1)),
+    ],
 )
 def test_while_the_issuer_is_away_known_keys_go_on(
     issuer: Issuer, tokens: Tokens, clock: Clock, status: int, body: bytes
@@ -389,6 +409,106 @@ def test_a_new_key_is_fetched_for_a_token_that_names_none(issuer: Issuer, tokens
     for _ in range(3):
         refused(tokens, issuer.token(key=stranger, header={"kid": None}))
     assert issuer.asked == 2
+
+
+class Slow:
+    """An issuer that answers when it is told to."""
+
+    def __init__(self, issuer: Issuer) -> None:
+        self.issuer, self.answers = issuer, threading.Event()
+        self.answers.set()
+        self.asked = 0
+
+    def __call__(self, url: str) -> Json:
+        self.asked += 1
+        assert self.answers.wait(PATIENCE_SECONDS)
+        return fetch(url)
+
+
+def test_nobody_waits_for_a_slow_issuer_while_its_keys_are_known(
+    issuer: Issuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.access.oidc._PATIENCE_SECONDS", 0.05)
+    slow = Slow(issuer)
+    tokens = Tokens(Trust(ISSUER, AUDIENCE, issuer.url), slow, clock)
+
+    async def attacked() -> None:
+        assert (await tokens.caller(issuer.token())).name == "ann"
+        slow.answers.clear()
+        clock.seconds += KEYS_SECONDS
+        stranger = RSAKey.generate_key(2048, {"kid": "stranger"}, private=True)
+        flood = [asyncio.create_task(tokens.caller(issuer.token(key=stranger))) for _ in range(50)]
+        try:
+            for _ in range(5):
+                assert (await tokens.caller(issuer.token())).name == "ann"
+        finally:
+            slow.answers.set()
+        refusals = await asyncio.gather(*flood, return_exceptions=True)
+        assert all(isinstance(each, Denied) and each.status == 401 for each in refusals)
+        # New keys count as soon as they have arrived.
+        issuer.keys[:] = [stranger]
+        clock.seconds += KEYS_SECONDS
+        assert (await tokens.caller(issuer.token(key=stranger))).name == "ann"
+
+    asyncio.run(attacked())
+    assert slow.asked == 3
+
+
+def test_an_issuer_that_never_answered_is_unavailable(
+    issuer: Issuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.access.oidc._GIVE_UP_SECONDS", 0.05)
+    slow = Slow(issuer)
+    tokens = Tokens(Trust(ISSUER, AUDIENCE, issuer.url), slow, clock)
+
+    async def asked() -> Caller:
+        slow.answers.clear()
+        try:
+            with pytest.raises(Unavailable):
+                await tokens.caller(issuer.token())
+        finally:
+            slow.answers.set()
+        deadline = Deadline()
+        while True:
+            try:
+                return await tokens.caller(issuer.token())
+            except Unavailable as error:
+                deadline.check(error)
+                await asyncio.sleep(0.01)
+
+    assert asyncio.run(asked()).name == "ann"
+    assert slow.asked == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"NOT HTTP AT ALL\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfff\r\n{}",
+        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 1_000 + b"\r\n{}",
+    ],
+)
+def test_what_is_not_http_is_an_issuer_that_is_away(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(65_536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        with pytest.raises(Unavailable):
+            fetch(f"http://127.0.0.1:{server.getsockname()[1]}/jwks")
+        thread.join()
+
+
+def test_keys_that_trickle_in_are_given_up(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.access.oidc._FETCH_SECONDS", 0.3)
+    issuer.pieces = 1_000
+    with pytest.raises(Unavailable):
+        fetch(issuer.url)
+    assert issuer.sent < issuer.pieces / 2
 
 
 def test_an_issuer_that_withdraws_all_keys_is_believed(issuer: Issuer, tokens: Tokens, clock: Clock) -> None:

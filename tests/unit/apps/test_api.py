@@ -658,6 +658,28 @@ def test_an_application_gets_no_more_tokens_than_it_may_send_requests() -> None:
     told(story)
 
 
+@pytest.mark.parametrize("act", ["app.token", "app.token.revoke"])
+def test_a_token_counts_by_whichever_way_it_comes_or_ends(act: str) -> None:
+    async def story(world: World) -> None:
+        made = await world.allowed(requests="3/minute")
+        text = (await world.ask_token(made)).json()["access_token"]
+
+        async def asked() -> httpx.Response:
+            if act == "app.token":
+                path, owner = f"/register/{made['client_id']}/token", made["registration_access_token"]
+                return await world.ask("POST", path, owner, json={})
+            client = {name: made[name] for name in ("client_id", "client_secret")}
+            return await world.ask("POST", "/oauth/revoke", data={"token": text, **client})
+
+        before = world.acts().count((act, "Bonus"))
+        answers = [await asked() for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        assert answers[-1].headers["Retry-After"] == "60"
+        assert world.acts().count((act, "Bonus")) == before + 2
+
+    told(story)
+
+
 def test_a_whole_secret_in_place_of_its_id_is_neither_recorded_nor_quoted() -> None:
     async def story(world: World) -> None:
         made = await world.allowed()

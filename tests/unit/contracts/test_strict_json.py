@@ -10,10 +10,11 @@ from urllib.parse import quote
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from services.ingest.door import Accepted, Door
 from services.relations.projection import RelationsProjection
-from shared.contracts.codec import decode, decode_fields, encode
+from shared.contracts.codec import ADAPTER, decode, decode_fields, encode
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import Event
 from shared.contracts.strict_json import check, inexact
@@ -284,3 +285,27 @@ def test_no_depth_is_an_error_of_its_own() -> None:
             check(rb'{"a":' * depth + rb'"\u0041"' + b"}" * depth)
             deepest = depth
     assert deepest < 50_000
+
+
+def test_the_path_of_a_fault_is_that_of_its_value_whatever_came_before() -> None:
+    found = verdict(raw(TRAIT=',"b":[[1],"\\u00e9",{"a":["\\u00e9"]}],"c":[1,"\\ud83d"]'))
+    assert found is not None
+    assert found[:2] == ("lone_surrogate", "data.traits.c.1")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"traits": {f"a{number}": [{}] * 60 for number in range(100)}},
+        {"traits": {f"a{number}": {} for number in range(2_000)}},
+        {"personal": dict.fromkeys(map("a{}".format, range(2_000)), "\0")},
+        {"consent": dict.fromkeys(map("a{}".format, range(2_000)), 1)},
+        {"categories": [1] * 2_000},
+    ],
+)
+def test_an_event_is_validated_up_to_a_few_faults(data: dict[str, Any]) -> None:
+    # All of which are made, though the first alone is shown.
+    type = "provider.upserted" if "categories" in data else "consumer.upserted"
+    with pytest.raises(ValidationError) as refused:
+        ADAPTER.validate_json(json.dumps({"type": type, "data": data}))
+    assert refused.value.error_count() < 20

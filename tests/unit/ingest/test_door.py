@@ -4,6 +4,7 @@ import base64
 import json
 import unicodedata
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -309,12 +310,26 @@ def test_an_array_is_no_structured_event() -> None:
     assert rejected(judge([fields()], STRUCTURED)).reason == "invalid"
 
 
-def test_more_events_than_the_limit_are_refused() -> None:
-    assert len(judge(b"[" + b"1," * (MAX_EVENTS - 1) + b"1]")) == MAX_EVENTS
+def test_more_events_than_the_limit_are_refused_without_reading_on() -> None:
     for item in (b"1", b"NaN"):  # which take different ways through the splitter
-        with pytest.raises(Refused) as refused:
-            judge(b"[" + (item + b",") * MAX_EVENTS + item + b"]")
-        assert refused.value.status == 413
+        assert len(judge(b"[" + (item + b",") * (MAX_EVENTS - 1) + item + b"]")) == MAX_EVENTS
+        for end in (b"]", b"", b"]]", b", :"):
+            with pytest.raises(Refused) as refused:
+                judge(b"[" + (item + b",") * MAX_EVENTS + item + end)
+            assert refused.value.status == 413
+
+
+@pytest.mark.parametrize("body", [b"[" * 60_000, b'["\\ud83d",{' + b'"":[],' * 15_000])
+def test_what_is_no_json_is_split_in_pieces(body: bytes) -> None:
+    slices = DOOR.slices(body, [(b"content-type", PLAIN.encode())], NOW)
+    assert not [verdict for slice in islice(slices, 6) for verdict in slice.verdicts]
+    with pytest.raises(Refused):
+        next(slices)
+
+
+def test_any_number_of_byte_order_marks_is_no_json() -> None:
+    for number in range(4, 2_000, 400):
+        assert rejected(judge(BOM * number + json.dumps(fields()).encode())).reason == "not_json"
 
 
 @pytest.mark.parametrize(

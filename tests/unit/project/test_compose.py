@@ -305,16 +305,20 @@ def test_the_gateway_alone_is_believed_about_its_clients(file: str, network: str
 
 def test_what_the_gateway_refuses_itself_is_a_problem_that_has_a_page() -> None:
     page = re.compile(
-        r"location @(\d+) \{ default_type application/problem\+json;(.*?) return (\d+) \"(.*)\"; \}\n"
+        r"location = /gateway/(\d+) \{ default_type application/problem\+json;(.*?) return (\d+) \"(.*)\"; \}\n"
     )
     found = page.findall(PROBLEMS)
-    named = dict(re.findall(r"error_page (\d+)(?: =503)? @(\d+);", PROBLEMS))
-    # No process that can be reached is no fault of what it would answer: 503.
-    assert named.pop("502") == "503"
-    assert {number: number for number in named} == named
-    assert [number for number, *_ in found] == sorted({*named, "503"})
-    # The limits that it has, and what it says of a service that does not answer.
-    assert {"400", "408", "413", "429", "503", "504"} <= {number for number, *_ in found}
+    numbers = {number for number, *_ in found}
+    sent = re.findall(r"error_page ([\d ]+?)(?: =(\d+))? /gateway/(\d+);", PROBLEMS)
+    # With "=", an answer has the status of its page: without, that for which nginx goes there.
+    assert all(own == number if own else given == number for given, own, number in sent)
+    assert {number for *_, number in sent} == numbers
+    # All that nginx answers by itself, and the limits that it has. No process that can be reached is no fault of
+    # what it would answer: 503.
+    pages = {given: number for several, _, number in sent for given in several.split()}
+    assert pages["502"] == "503"
+    assert pages["494"] == pages["414"] == "431"
+    assert {"400", "405", "408", "413", "429", "500", "501", "504", "505"} <= pages.keys()
     for number, headers, status, text in found:
         body = json.loads(text.replace('\\"', '"'))
         assert number == status == str(body["status"])
@@ -327,6 +331,18 @@ def test_what_the_gateway_refuses_itself_is_a_problem_that_has_a_page() -> None:
     # nginx gives every other status a page of its own, and these are all that it has cause for here.
     assert "proxy_intercept_errors" not in GATEWAY
     assert GATEWAY.count("include problems.conf;") == GATEWAY.count("server {")
+
+
+def test_the_gateway_has_files_for_its_connections_and_many_times_those_of_an_address() -> None:
+    """Heads that never end are of no address yet, and keep their connections until they are late."""
+    [files], [connections], [of_address] = (
+        re.findall(rf"{name} (\d+);", GATEWAY)
+        for name in ("worker_rlimit_nofile", "worker_connections", "limit_conn address")
+    )
+    assert int(files) > int(connections)
+    [head] = re.findall(r"client_header_timeout (\d+)s;", GATEWAY)
+    # docs/why/limits.md: what opens more in a second is for whoever is in front.
+    assert int(connections) >= 1_000 * int(head) + 10 * int(of_address)
 
 
 def test_the_gateway_waits_for_an_answer_longer_than_a_service_may_take() -> None:
