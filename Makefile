@@ -8,7 +8,7 @@ RUN := $(UV) run --frozen
 # Images for containers often set it, and a test's hundreds of processes would compile three thousand modules anew each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test check tests contract contract-1 contract-2 unit e2e browser fault-1 fault-2 bench soak audit format up docs docs-serve \
+.PHONY: help setup demo test check tests contract contract-1 contract-2 unit e2e browser fault-1 fault-2 fault-3 bench soak audit format up docs docs-serve \
 	reference pictures hooks pins images
 
 help: ## List the targets.
@@ -32,20 +32,20 @@ demo: setup ## Start everything with a simulated market, and check that what is 
 up: setup ## Start everything without the market. Ctrl-C ends it.
 	@$(RUN) kith up $(ARGS)
 
-# Three at a time, for much of a test of real servers is waiting: each with servers of its own (one at a time where
-# servers are given), the longest first, and with its report when it has ended. What kills servers comes last, in two halves.
+# Four at a time, for much of a test of real servers is waiting: each with servers of its own (one at a time where
+# servers are given), the longest first, and with its report when it has ended. What kills servers comes last, in three parts.
 TOGETHER = $(MAKE) --no-print-directory $(if $(filter output-sync,$(.FEATURES)),-Otarget) --keep-going
 test: setup ## Run every check and every test, against real servers.
-	+@$(TOGETHER) -j$(if $(KITH_MONGO),1,3) contract-1 contract-2 e2e unit browser check
-	+@$(TOGETHER) -j2 fault-1 fault-2
+	+@$(TOGETHER) -j$(if $(KITH_MONGO),1,4) contract-1 contract-2 e2e unit browser check
+	+@$(TOGETHER) -j3 fault-1 fault-2 fault-3
 
-# Every second file each.
+# Half of the files each.
 contract-1 contract-2: setup
 	KITH_CONTRACT_PART=$(@:contract-%=%)/2 $(RUN) pytest tests/contract $(ARGS)
 
-# Every second fault test each, on servers that nothing else uses.
-fault-1 fault-2: setup
-	KITH_FAULT_PART=$(@:fault-%=%)/2 $(RUN) pytest tests/fault $(ARGS)
+# A third of the fault tests each, on servers that nothing else uses.
+fault-1 fault-2 fault-3: setup
+	KITH_FAULT_PART=$(@:fault-%=%)/3 $(RUN) pytest tests/fault $(ARGS)
 
 # make unit ARGS="-k laws"; make unit ARGS=tests/unit/relations/test_laws.py runs just that file.
 unit: ## Run the fast tests, or just the paths in ARGS: make unit ARGS=tests/unit/relations/test_laws.py

@@ -4,7 +4,7 @@ import gc
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from shared.local.processes import free_ports
 from shared.local.servers import Servers
 from shared.mongo.store import connect
 from shared.settings import Settings
+from tests.support import java
 from tests.support.databases import fresh_database, fresh_name
 
 # A shared machine stalls now and then; neither is a slow example a failure, nor are slow draws.
@@ -40,9 +41,7 @@ gc.set_threshold(20_000, 20, 20)
 os.environ.pop("KITH_CONTEXT", None)
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="kith-test-state-")
 
-# Kafka lives for seconds here. What Java's second compiler and its parallel collector spend on a server that is to
-# run for long is half of what a start takes. (Java says in the server's log that it was told so.)
-os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+java.set_options()
 
 
 def pytest_collection_finish() -> None:
@@ -69,7 +68,10 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
         with Containers() as containers:
             yield Addresses(containers.kafka.bootstrap, containers.mongo.uri)
     else:
-        with Servers(Path(tmp_path_factory.mktemp("servers"))) as embedded:
+        folder = Path(tmp_path_factory.mktemp("servers"))
+        with ExitStack() as stop:
+            with java.laid_ready(folder):
+                embedded = stop.enter_context(Servers(folder))
             yield Addresses(embedded.kafka.bootstrap, embedded.mongo.uri)
 
 

@@ -76,35 +76,75 @@ def _damage(file: File, after: int) -> Iterator[None]:
 def _values(column: pa.Array) -> list[Any]:
     """The cells as the importer takes them: numbers, text, days and times as they are stored, lists and objects as
     JSON has them."""
-    column, convert = _plain_column(column)
+    column = _plain(column)
     try:
-        cells = column.to_pylist(maps_as_pydicts="strict")
+        cells: list[Any] = column.to_pylist(maps_as_pydicts="strict")
     except (ValueError, OverflowError, KeyError, TypeError):
         cells = [_cell(scalar) for scalar in column]
-    return cells if convert is None else [None if cell is None else convert(cell) for cell in cells]
+    if _is_scalar(column.type):
+        return cells
+    return [None if cell is None else _json(cell) for cell in cells]
 
 
-def _plain_column(column: pa.Array) -> tuple[pa.Array, Callable[[Any], Any] | None]:
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _plain_column(column.dictionary_decode())
+def _is_scalar(kind: pa.DataType) -> bool:
+    """Whether a value of this type is taken as Python has it."""
+    types = pa.types
+    known = (
+        types.is_boolean,
+        types.is_integer,
+        types.is_decimal,
+        types.is_date,
+        types.is_timestamp,
+        types.is_time,
+    )
+    text = (types.is_string, types.is_large_string, types.is_string_view)
+    return any(is_kind(kind) for is_kind in (*known, *text))
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """The column with all values of types that Python reads exactly, those within lists and objects, too."""
+    column = _cast(column, _each(_exact, column.type))
+    # As it is written: 0.1 of 32 bits is not 0.10000000149011612.
+    written = _cast(column, _each(_text_of_float, column.type))
+    return _cast(written, _each(_double, column.type))
+
+
+def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    return column if column.type == kind else pc.cast(column, kind, safe=False)
+
+
+def _text_of_float(kind: pa.DataType) -> pa.DataType:
+    return pa.string() if pa.types.is_float32(kind) else kind
+
+
+def _double(kind: pa.DataType) -> pa.DataType:
+    return pa.float64() if pa.types.is_float32(kind) else kind
+
+
+def _exact(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_timestamp(kind):
         # Times of Python have microseconds; an instant is the same in any zone. One of a larger unit may not fit
         # into microseconds: cast, it would be another one.
-        unit = "us" if kind.unit == "ns" else kind.unit
-        return pc.cast(column, pa.timestamp(unit, kind.tz and "UTC"), safe=False), None
+        return pa.timestamp("us" if kind.unit == "ns" else kind.unit, kind.tz and "UTC")
     if pa.types.is_time(kind):
-        return pc.cast(column, pa.time64("us"), safe=False), None
-    if pa.types.is_float16(kind) or pa.types.is_float32(kind):
-        # As it is written: 0.1 of 32 bits is not 0.10000000149011612.
-        return pc.cast(pc.cast(column, pa.float32()), pa.string()), _number
-    known = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_decimal, pa.types.is_date)
-    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    return column, None if text or any(is_kind(kind) for is_kind in known) else _json
+        return pa.time64("us")
+    return pa.float32() if pa.types.is_float16(kind) else kind
 
 
-def _number(text: str) -> Any:
-    return _json(float(text))
+def _each(leaf: Callable[[pa.DataType], pa.DataType], kind: pa.DataType) -> pa.DataType:
+    """``kind`` with ``leaf`` of each type that has no parts, in place of it."""
+    types = pa.types
+    if types.is_dictionary(kind):
+        return _each(leaf, kind.value_type)
+    if types.is_struct(kind):
+        return pa.struct([field.with_type(_each(leaf, field.type)) for field in kind])
+    if types.is_map(kind):
+        return pa.map_(_each(leaf, kind.key_type), _each(leaf, kind.item_type))
+    if types.is_large_list(kind):
+        return pa.large_list(_each(leaf, kind.value_type))
+    if types.is_list(kind) or types.is_fixed_size_list(kind):
+        return pa.list_(_each(leaf, kind.value_type))
+    return leaf(kind)
 
 
 def _cell(scalar: pa.Scalar) -> Any:

@@ -89,7 +89,7 @@ def _headers(properties: Properties) -> Headers:
 
 def _concealed(record: Record, event: bytes, tenant: str, vault: Vault) -> Record:
     # As the door judges: an event that states no tenant is the queue's.
-    owner = owner_of(record._replace(value=event), "default" if tenant == ANY_TENANT else tenant)
+    owner = owner_of(record._replace(value=event, headers=()), "default" if tenant == ANY_TENANT else tenant)
     if tenant not in (ANY_TENANT, owner[0]):
         # Not under a key of the tenant that it only claims.
         owner = tenant, TENANT

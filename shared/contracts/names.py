@@ -27,14 +27,15 @@ def lookalike(names: Iterable[str]) -> str | None:
         if name in _KNOWN and name not in seen:
             seen.add(name)
             continue
-        folded = _folded(name)
-        if folded in seen or folded in _KNOWN:
+        known_as = folded(name)
+        if known_as in seen or known_as in _KNOWN:
             return name
-        seen.add(folded)
+        seen.add(known_as)
     return None
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """The name as readers know it that compare without case, width and what is not seen."""
     if name.isascii() and name.isalnum():
         return name.lower()
     text = _visible(name.partition("\0")[0])

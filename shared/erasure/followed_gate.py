@@ -20,8 +20,8 @@ class FollowedGate(ReadinessGate):
     numbered, in one transaction. It changes nothing in the documents of relations.
 
     ``names`` gives the present name of a collection of relations, ``read`` the ledger. ``followed`` returns
-    whether these changes have been followed, ``behind`` is the problem until then. ``forget`` is called first,
-    with everybody in the ledger."""
+    whether these changes have been followed, ``behind`` is the problem until then. ``forget`` is called with
+    everybody in the ledger: first, and once more before the gate opens, for what was derived of them meanwhile."""
 
     def __init__(
         self,
@@ -38,20 +38,24 @@ class FollowedGate(ReadinessGate):
         self._database = database.with_options(read_concern=ReadConcern("majority"))
         self._names, self._read, self._relations = names, read, relations
         self._followed, self._behind, self._forget = followed, behind, forget
-        self._left: Sequence[LedgerEntry] | None = None
+        self._erased: Sequence[LedgerEntry] | None = None
+        self._left: Sequence[LedgerEntry] = ()
         self._marks: Sequence[Mark] | None = None
 
     def look(self) -> list[str]:
-        if self._left is None:
-            left = list(self._read().values())
-            if not left:
+        if self._erased is None:
+            erased = list(self._read().values())
+            if not erased:
                 return []
-            self._forget(left)
-            self._left = left
+            self._forget(erased)
+            self._erased = self._left = erased
         if self._left and (left := list(with_facts(self._database, self._names, self._left))):
             self._left = left
             return [f"the database was restored: {len(left)} erasures are not carried out in it yet"]
         self._left = ()
         if self._marks is None:
             self._marks = change_marks(self._relations)
-        return [] if self._followed(self._marks) else [self._behind]
+        if not self._followed(self._marks):
+            return [self._behind]
+        self._forget(self._erased)
+        return []

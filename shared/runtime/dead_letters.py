@@ -4,15 +4,15 @@ import codecs
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
-
-import orjson
 
 from shared.contracts.bson_types import DATE, STRING, WHOLE
 from shared.contracts.collections import CollectionSpec, object_schema
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import time_of_record
-from shared.contracts.wire import is_binary
+from shared.contracts.names import folded
+from shared.contracts.wire import KAFKA_PREFIX, is_binary
 from shared.runtime.forms import readable
 from shared.runtime.protocols import Document, Message, Outcome, Record, Write
 
@@ -29,6 +29,7 @@ KEPT_BYTES = 4 * 1024
 # Bytes that a document needs per header besides its name and value. A record can have hundreds of thousands.
 _HEADER_BYTES = 64
 
+_TENANT, _DEFAULT = "tenant", "default"
 #: A text that does not have the form of a name may be anything, including personal data. It is never shown.
 _FORMS = {
     "tenant": re.compile(r"[a-z0-9][a-z0-9_-]{0,62}"),
@@ -173,7 +174,7 @@ def document(record: Record, error: InvalidEvent, service: str, event: bytes | N
         "key": kept.key,
         "value": kept.value,
         "headers": _headers(kept),
-        **_readable_attributes(readable(record).value if event is None else event),
+        **_shown_attributes(readable(record) if event is None else record._replace(value=event, headers=())),
         **_replay_header(record),
         **({"cut": _original_size(record)} if kept is not record else {}),
     }
@@ -192,26 +193,50 @@ def _replay_header(record: Record) -> dict[str, str]:
     return {}
 
 
-def readable_fields(value: bytes | None) -> dict[str, Any] | None:
-    """The members of an event that may be no JSON as the codec has it; None of what is no object."""
+def readable_fields(record: Record) -> dict[str, Any] | None:
+    """The members of what may be no event, and no JSON as the codec has it; None of what is no object. In binary
+    mode headers are members. ``tenant`` is None where two are stated: two readers could believe two."""
+    of_headers = [
+        (name.lower().removeprefix(KAFKA_PREFIX), value.decode("utf-8", "replace"))
+        for name, value in record.headers
+        if value and name.lower().startswith(KAFKA_PREFIX)
+    ]
+    if is_binary(record.headers):
+        return {**_members(of_headers), "data": _read(record.value)}
+    read = _read(record.value)
+    if not isinstance(read, dict):
+        return None
+    fields: dict[str, Any] = read
+    if beside := [each for each in of_headers if each[0] == _TENANT]:
+        fields = _members([(_TENANT, fields.get(_TENANT, _DEFAULT)), *fields.items(), *beside])
+    return fields
+
+
+def _read(value: bytes | None) -> Any:
     try:
-        fields = orjson.loads(value or b"")
-    except orjson.JSONDecodeError:
-        try:
-            # Python reads what is nearly JSON: half an emoji, which JavaScript sends, and NaN.
-            fields = json.loads(value or b"")
-        except (ValueError, RecursionError):
-            return None
-    return fields if isinstance(fields, dict) else None
+        # Python reads what is nearly JSON: half an emoji, which JavaScript sends, and NaN.
+        return json.loads(value or b"", object_pairs_hook=_members)
+    except (ValueError, RecursionError):
+        return None
 
 
-def _readable_attributes(value: bytes | None) -> dict[str, Any]:
-    fields = readable_fields(value)
+def _members(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """The members of an object. Of a name that is there twice the last one counts, except of a tenant, whatever
+    letters its name is written in."""
+    found = dict(pairs)
+    stated = [value for name, value in pairs if name == _TENANT or folded(name) == _TENANT]
+    if any(value != found.get(_TENANT, _DEFAULT) for value in stated):
+        found[_TENANT] = None
+    return found
+
+
+def _shown_attributes(record: Record) -> dict[str, Any]:
+    fields = readable_fields(record)
     if fields is None:
         return {}
     # An event without a tenant belongs to the default tenant.
     attributes = {
-        "tenant": fields.get("tenant", "default"),
+        "tenant": fields.get(_TENANT, _DEFAULT),
         "type": fields.get("type"),
         "event_id": fields.get("id"),
     }

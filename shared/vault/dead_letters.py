@@ -34,7 +34,7 @@ _FIELD = "dead-letter"
 def owner_of(record: Record, unstated: str = "default") -> Owner:
     """Tenant and consumer id of the key for a record, whose tenant is ``unstated`` where it states none. The id is
     empty for the tenant's own key."""
-    fields = readable_fields(record.value) or {}
+    fields = readable_fields(record) or {}
     data = fields.get("data")
     tenant, consumer = fields.get("tenant", unstated), data.get("consumer_id") if isinstance(data, dict) else None
     if _fits(_TENANT, tenant) and _fits(_ID, consumer):

@@ -2,18 +2,15 @@
 
 from typing import Any
 
-import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.site import Site, assert_contrast, rows
-from tests.support.waiting import PATIENCE_SECONDS
+from tests.support.plain_http import request
 
 
 def answered(site: Site, path: str) -> dict[str, Any]:
-    found: dict[str, Any] = httpx.get(
-        f"http://127.0.0.1:{site.intelligence.port}{path}", trust_env=False, timeout=PATIENCE_SECONDS
-    ).json()
+    found: dict[str, Any] = request("GET", f"http://127.0.0.1:{site.intelligence.port}{path}").json()
     return found
 
 

@@ -1,6 +1,6 @@
 """What several contract tests share.
 
-``KITH_CONTRACT_PART=1/2`` runs every second file, and ``2/2`` the others: the tests of a file share servers.
+``KITH_CONTRACT_PART=1/2`` runs half of the files, and ``2/2`` the others: the tests of a file share servers.
 """
 
 from collections.abc import Hashable, Iterator

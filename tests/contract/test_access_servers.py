@@ -33,6 +33,7 @@ from shared.settings import Settings
 from shared.vault import rotation
 from tests.support.documents import SITE, of
 from tests.support.end_to_end import fields, message
+from tests.support.plain_http import request
 from tests.support.secured import ADMIN, TOPICS, Clients, Login, Secured, login_of, running, wait_for
 from tests.support.waiting import PATIENCE_SECONDS
 
@@ -200,7 +201,7 @@ def topics_of(answer: httpx.Response) -> set[str]:
 
 def _status_of(url: str, token: str) -> int:
     shown = {"Authorization": f"Bearer {token}"}
-    return httpx.get(url, headers=shown, trust_env=False, timeout=PATIENCE_SECONDS).status_code
+    return request("GET", url, headers=shown).status_code
 
 
 @works

@@ -8,6 +8,8 @@ from fastapi import FastAPI
 from services.analytics.api import create_app
 from services.analytics.queries import AnalyticsQueries
 from shared.contracts.errors import Unavailable
+from shared.contracts.events import document_id
+from shared.erasure.derived import GRAPH_NODES, forget_all
 from shared.erasure.followed_gate import FollowedGate
 from shared.erasure.gate import with_facts
 from shared.erasure.records import LedgerEntry
@@ -137,6 +139,30 @@ def test_a_dump_from_between_the_two_is_no_exception(services: Services, opened:
     opened.refuses("not counted yet")
     services.count()
     assert opened.counts() == {"bob": 1}
+
+
+def test_what_was_derived_of_the_erased_meanwhile_is_deleted_before_it_opens(services: Services) -> None:
+    before = dump(services.database)
+    services.store([event("consumer.erased", "x", LATE, erasure("delete"))])
+    restore(services, before)
+    figures, behind = services.database[GRAPH_NODES], ["behind"]
+    gate = FollowedGate(
+        services.database,
+        str,
+        lambda: {entry.document_id: entry for entry in services.entries()},
+        MongoRegistry(services.database, "relations"),
+        lambda _: not behind,
+        "behind",
+        lambda entries: forget_all(services.database, entries),
+    )
+    assert "not carried out" in gate.look()[0]
+    # The graph of the restored relationships still holds her.
+    figures.insert_many([{"_id": document_id("default", "consumer", id)} for id in ("ann", "bob")])
+    services.relate()
+    assert gate.look() == ["behind"]
+    behind.clear()
+    assert gate.look() == []
+    assert [each["_id"] for each in figures.find()] == [document_id("default", "consumer", "bob")]
 
 
 def test_it_is_open_at_once_where_nobody_is_erased(opened: Opened, services: Services) -> None:

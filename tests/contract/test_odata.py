@@ -24,8 +24,8 @@ from tests.support.builders import OPEN
 from tests.support.databases import fresh_database
 from tests.support.exports_world import ExportsWorld
 from tests.support.measures_world import CAFES, left
+from tests.support.plain_http import request
 from tests.support.serving import serving
-from tests.support.waiting import PATIENCE_SECONDS
 
 #: As Excel and Power BI send them (Power Query, 2026).
 MASHUP = {
@@ -460,7 +460,7 @@ def test_links_are_right_behind_a_proxy_and_reflect_no_host(world: ExportsWorld)
 
 def test_power_query_gets_an_absolute_context(address: str) -> None:
     asked = {**MASHUP, "Host": "evil.example"}
-    body = httpx.get(f"{address}Relations", headers=asked, trust_env=False, timeout=PATIENCE_SECONDS).json()
+    body = request("GET", f"{address}Relations", headers=asked).json()
     assert body["@odata.context"] == f"{address}$metadata#Relations"
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import bson
-import httpx
 import pytest
 from pymongo.database import Database
 
@@ -34,6 +33,7 @@ from tests.support.end_to_end import (
     values,
     wait_until_drained,
 )
+from tests.support.plain_http import request
 from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 EMAIL, NAME, TEXT, PAST = "planted-email@example.org", "Planted Name", "planted text", "planted past the door"
@@ -113,12 +113,11 @@ def restore(database: Database[Document], dumped: dict[str, list[Document]]) -> 
 def erase(stack: Stack, consumer: str, mode: str) -> Document:
     """Ask for it, and wait for the receipt."""
     url = stack.addresses["privacy"]
-    asked = httpx.delete(
+    asked = request(
+        "DELETE",
         f"{url}/v1/consumers/{consumer}",
         params={"mode": mode},
         headers=stack.headers(),
-        trust_env=False,
-        timeout=PATIENCE_SECONDS,
     )
     assert asked.status_code == 202, asked.text
     place = asked.headers["Location"]

@@ -30,6 +30,7 @@ from shared.settings import Settings
 from shared.vault.open import vault_in
 from tests.support.end_to_end import fetch, kith, post, run_kith, running, wait_until_drained
 from tests.support.logs import read_topics
+from tests.support.plain_http import request
 from tests.support.waiting import PATIENCE_SECONDS
 
 TIME = "2026-05-02T09:00:00Z"
@@ -190,14 +191,12 @@ class World:
             if name != "data"
         }
         url = f"{stack.addresses['ingest']}/v1/events"
-        return httpx.post(
-            url, json=data, headers={**stack.headers(), **headers}, trust_env=False, timeout=PATIENCE_SECONDS
-        )
+        return request("POST", url, json=data, headers={**stack.headers(), **headers})
 
     def _raw(self, stack: Stack, body: str) -> httpx.Response:
         headers = {**stack.headers(), "Content-Type": "application/cloudevents+json"}
         url = f"{stack.addresses['ingest']}/v1/events"
-        return httpx.post(url, content=body.encode(), headers=headers, trust_env=False, timeout=PATIENCE_SECONDS)
+        return request("POST", url, content=body.encode(), headers=headers)
 
     def _import(self, settings: Settings) -> None:
         # Outside the folder that is searched: whoever imports has the file.

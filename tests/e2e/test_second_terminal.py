@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from shared.contracts.services import CORE
 from tests.support.end_to_end import kith
+from tests.support.plain_http import request
 from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 #: Within the days that a report shows when none are asked for.
@@ -60,12 +60,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("second") / "shop"
     started: dict[str, Any] = json.loads(run(f"up -d --json --data {folder}", environment=FREE)[0])
     try:
-        answer = httpx.post(
+        answer = request(
+            "POST",
             f"{started['ingest']}/v1/events",
             json=[EVENT, PROFILE, {**EVENT, "id": "e3", "type": "no.such"}],
             headers={"Authorization": f"Bearer {started['api_key']}"},
-            trust_env=False,
-            timeout=PATIENCE_SECONDS,
         )
         assert answer.json()["accepted"] == 2, answer.text
         wait_for("the events to be counted", lambda: sum(json.loads(run("status --json")[0])["lag"].values()) == 0)

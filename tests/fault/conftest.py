@@ -3,9 +3,8 @@
 Every test of a system comes once for each Kafka client (``KITH_KAFKA_CLIENT`` names one of them). By default only
 those marked ``fast`` run, with the first client, and with the other one, too, where they are marked ``both``; the
 rest is deselected, and the report says how many. All of them: ``KITH_FAULTS=all``, or any ``-m`` expression, or a
-test named on the command line. ``KITH_FAULT_PART=1/2`` runs every second of them, and ``2/2`` the others: two
-processes side by side, each with servers of its own. ``KITH_FAULT_TABLE=docs/why/faults.md`` has the results
-written into that file.
+test named on the command line. ``KITH_FAULT_PART=1/3`` runs a third of them: three processes side by
+side, each with servers of its own. ``KITH_FAULT_TABLE=docs/why/faults.md`` has the results written into that file.
 """
 
 import logging

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -20,8 +21,8 @@ from shared.settings import Settings
 from tests.fault.invariant import Invariant
 from tests.fault.load import Item, Load
 from tests.fault.nodes import Kafka, Mongo, nodes_of
-from tests.fault.nursery import new_worker
 from tests.fault.watch import Watch
+from tests.support.nursery import Worker
 from tests.support.paths import ROOT
 from tests.support.waiting import Late
 
@@ -98,9 +99,9 @@ class System:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("KITH_")}
         given = {f"KITH_{name.upper()}": value for name, value in variables.items()}
         name = f"{service}-{sum(p.name.startswith(service) for p in (*self.workers, *self._dead)) + 1}"
-        process = new_worker(
+        process = (Process if fresh else Worker)(
             name,
-            service,
+            [sys.executable, "-m", "tests.fault.process", f"services.{service}"],
             self._folder / f"{name}.log",
             {
                 **clean,
@@ -109,7 +110,6 @@ class System:
                 "KITH_FAULT_RELEASE": str(self._release(name)),
                 **given,
             },
-            fresh=fresh,
         )
         self.workers.append(process)
         process.start()

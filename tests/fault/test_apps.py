@@ -11,8 +11,8 @@ from shared.access.apps.schema import NOTICES, RECEIPTS
 from shared.local.processes import Process, free_ports
 from tests.fault.system import System
 from tests.fault.test_webhooks import endpoints_of
+from tests.support.plain_http import request
 from tests.support.receiver import receiver
-from tests.support.waiting import PATIENCE_SECONDS
 
 Json = dict[str, Any]
 WANTED = {"client_name": "Bonus", "scope": "relations:read webhooks:manage"}
@@ -36,7 +36,7 @@ class Service:
         self._system.wait("a ready apps service", self._is_ready)
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        return httpx.request(method, self.base + path, timeout=PATIENCE_SECONDS, trust_env=False, **options)
+        return request(method, self.base + path, **options)
 
     def killed(self, method: str, path: str, **options: Any) -> None:
         """Ask what kills it."""

@@ -16,7 +16,8 @@ from shared.kafka.python_client.reader import open_consumer, partitions_of
 from shared.local.processes import Process, replace_taken
 from shared.runtime.protocols import Document
 from tests.fault.load import Item, event, market_items
-from tests.fault.system import PATIENCE_SECONDS, System
+from tests.fault.system import System
+from tests.support.plain_http import request
 
 EVENTS, SEED = 600, 29
 
@@ -30,7 +31,7 @@ class Asked:
         self.process: Process = system.start_fresh("intelligence", intelligence_port=str(port), **variables)
 
     def get(self, path: str, **parameters: Any) -> httpx.Response:
-        return httpx.get(f"{self._url}{path}", params=parameters, timeout=PATIENCE_SECONDS)
+        return request("GET", f"{self._url}{path}", params=parameters)
 
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.process.pid or 0, number)

@@ -2,13 +2,13 @@
 
 import time
 
-import httpx
 import pytest
 
 from shared.local.processes import Process
 from tests.fault.conftest import Start
 from tests.fault.load import market_items
 from tests.fault.system import PATIENCE_SECONDS, System, memory_mb
+from tests.support.plain_http import request
 
 SEED = 61
 AWAY_SECONDS = 150.0
@@ -59,4 +59,4 @@ def test_the_worker_says_that_it_waits(start_system: Start) -> None:
 def health(worker: Process) -> int:
     (line,) = [line for line in worker.log.read_text().splitlines() if "url=" in line]
     url = line.partition("url=")[2].split()[0]
-    return httpx.get(f"{url}/health/ready", trust_env=False, timeout=PATIENCE_SECONDS).status_code
+    return request("GET", f"{url}/health/ready").status_code

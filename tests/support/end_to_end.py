@@ -16,6 +16,7 @@ from kafka import KafkaConsumer, TopicPartition
 from pymongo.database import Database
 from typer.testing import CliRunner
 
+from services.cli import up
 from services.cli.__main__ import main
 from services.cli.up import Stack
 from services.demo.changelog import ChangeLog
@@ -32,6 +33,8 @@ from shared.runtime.protocols import Document, Message, Partition
 from shared.settings import Settings
 from shared.vault.open import vault_in
 from tests.support.logs import read_topics
+from tests.support.nursery import Worker
+from tests.support.plain_http import request
 from tests.support.status import read_status
 from tests.support.waiting import PATIENCE_SECONDS, Deadline, wait_for
 
@@ -66,20 +69,19 @@ def get(url: str, tenant: str = "default", **params: Any) -> Any:
 
 def fetch(url: str, tenant: str = "default", **params: Any) -> httpx.Response:
     """The answer of a running stack to a GET."""
-    return httpx.get(
-        url, params=params, headers=_credentials(url, tenant), trust_env=False, timeout=PATIENCE_SECONDS
-    )
+    return request("GET", url, params=params, headers=_credentials(url, tenant))
 
 
 def post(url: str, json: object, tenant: str = "default") -> httpx.Response:
     """The answer of a running stack to a POST."""
-    return httpx.post(url, json=json, headers=_credentials(url, tenant), trust_env=False, timeout=PATIENCE_SECONDS)
+    return request("POST", url, json=json, headers=_credentials(url, tenant))
 
 
 @contextmanager
 def running(settings: Settings, folder: Path, workers: Mapping[str, int] | None = None) -> Iterator[Stack]:
-    """A stack whose keys ``get``, ``fetch`` and ``post`` show."""
-    with Stack(settings, folder, workers=workers) as stack:
+    """A stack whose keys ``get``, ``fetch`` and ``post`` show. Its services are forks (``nursery.py``); those of
+    `kith up` and `kith demo`, which other tests start, import their code themselves."""
+    with mock.patch.object(up, "Process", Worker), Stack(settings, folder, workers=workers) as stack:
         _stacks.append(stack)
         try:
             yield stack
@@ -98,7 +100,7 @@ def _credentials(url: str, tenant: str) -> dict[str, str]:
 def wait_ready(url: str) -> None:
     def ready() -> bool:
         try:
-            return httpx.get(f"{url}/health/ready", trust_env=False).status_code == 200
+            return request("GET", f"{url}/health/ready", timeout=5.0).status_code == 200
         except httpx.TransportError:
             return False
 

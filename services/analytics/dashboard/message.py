@@ -35,9 +35,11 @@ class _Object(list[tuple[str, Any]]):
 
 def tenant_of(letter: Document) -> str | None:
     """The tenant of a message: by the event, else by the message's key (``tenant:id``); None if neither has
-    one."""
+    one, or the event states none that is certain."""
     if (tenant := letter.get("tenant")) is not None:
         return str(tenant)
+    if letter.get("field") == "tenant":
+        return None
     named, colon, _ = (letter.get("key") or b"").partition(b":")
     return named.decode("utf-8", "replace") if colon else None
 

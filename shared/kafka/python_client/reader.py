@@ -24,6 +24,7 @@ from kafka.structs import OffsetAndMetadata
 
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.kafka.bounds import ANSWER_SECONDS, LogBounds
+from shared.kafka.python_client.compiling import compile_one_at_a_time
 from shared.kafka.python_client.headers import read_any_header_name
 from shared.kafka.python_client.joining import EvenAssignor, joining, read_while_joining
 from shared.kafka.python_client.opening import opened
@@ -46,6 +47,7 @@ def connection(settings: Settings) -> dict[str, Any]:
     if settings.kafka is None:
         raise ConfigurationError("KITH_KAFKA is not set; set it to the addresses of the brokers")
     avoid_silent_brokers()
+    compile_one_at_a_time()
     password = settings.kafka_password
     return {
         "bootstrap_servers": settings.kafka.split(","),

@@ -95,6 +95,56 @@ def test_what_is_no_value_is_said_where_it_is_used(tmp_path: Path, stored: pa.Ar
     assert row["x"].text == text
 
 
+@pytest.mark.parametrize(
+    "flat",
+    [
+        pa.array([NOON], pa.timestamp("ns", "Europe/Berlin")),
+        pa.array([NOON.timestamp() * 10**9 + 1], pa.int64()).cast(pa.timestamp("ns")),
+        pa.array([NOON], pa.timestamp("us", "+05:30")),
+        pa.array([time(10, 15)], pa.time64("ns")),
+        pa.array([time(10, 15)], pa.time32("s")),
+        pa.array([date(2024, 5, 1)]),
+        pa.array([0.1], pa.float32()),
+        pa.array([0.1], pa.float32()).cast(pa.float16()),
+        pa.array([float("nan")], pa.float32()),
+        pa.array([Decimal("12.50")], pa.decimal128(9, 2)),
+        pa.array(["a"]).dictionary_encode(),
+        pa.array([b"caf\xc3\xa9"], pa.binary()),
+        pa.array([2**63 - 1], pa.timestamp("ms")),
+    ],
+    ids=lambda value: str(value.type),
+)
+def test_a_value_within_a_list_or_an_object_is_what_it_is_in_a_column(tmp_path: Path, flat: pa.Array) -> None:
+    kind = flat.type
+    value = flat.dictionary_decode() if pa.types.is_dictionary(kind) else flat
+    keys, some = pa.array(["k"]), pa.array([0, 1], pa.int32())
+    of_struct = pa.StructArray.from_arrays([flat, pa.array([1])], ["at", "n"])
+    columns = {
+        "flat": flat,
+        "struct": of_struct,
+        "list": pa.ListArray.from_arrays(some, value),
+        "fixed": pa.FixedSizeListArray.from_arrays(value, 1),
+        "map": pa.MapArray.from_arrays(some, keys, value),
+        "deep": pa.LargeListArray.from_arrays(pa.array([0, 1], pa.int64()), of_struct),
+        "none": pa.array([None], pa.list_(value.type)),
+    }
+    write(tmp_path / "v.parquet", columns)
+    [row] = cells(tmp_path / "v.parquet")
+    one = row.pop("flat")
+    if isinstance(one, Unreadable) and not one.text:  # a time of no year, which the cell as a whole then is
+        assert [type(cell) for cell in row.values()] == [Unreadable] * 5 + [type(None)]
+        return
+    wanted = {
+        "struct": {"at": one, "n": 1},
+        "list": [one],
+        "fixed": [one],
+        "map": {"k": one},
+        "deep": [{"at": one, "n": 1}],
+        "none": None,
+    }
+    assert str(row) == str(wanted)  # with what is unreadable
+
+
 def test_a_file_of_many_row_groups_becomes_events(tmp_path: Path) -> None:
     count = 2_500
     berlin = timezone(timedelta(hours=2))

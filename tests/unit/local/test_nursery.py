@@ -1,4 +1,4 @@
-"""The nursery of the fault tests: one failure in it, or an interrupted test, is not one of all tests after it."""
+"""The nursery of workers: one failure in it, or an interrupted test, is not one of all tests after it."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.local.processes import Process
-from tests.fault.nursery import Worker, new_worker
+from tests.support.nursery import Worker
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no nursery")
@@ -23,7 +23,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     folder = tmp_path_factory.mktemp("nursery")
 
     def start(name: str) -> Process:
-        started = new_worker(name, "nothing", folder / f"{name}.log", {**os.environ, "PYTHONPATH": str(ROOT)})
+        argv = [sys.executable, "-m", "services.nothing"]
+        started = Worker(name, argv, folder / f"{name}.log", {**os.environ, "PYTHONPATH": str(ROOT)})
         started.start()
         return started
 

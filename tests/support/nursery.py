@@ -1,10 +1,11 @@
-"""Workers as forks of a process that has imported their code already: the imports are two seconds of a processor,
-and the fault tests start hundreds of workers. A fork is what ``python -m tests.fault.process`` is after them: its
-own session, environment, log and end, and the kernel kills it when the nursery is gone, which ends with the tests.
+"""Workers as forks of a process that has imported their code already: the imports are one or two seconds of a
+processor, and the fault and end-to-end tests start hundreds of workers. A fork is what ``python -m MODULE`` is
+after them: its own session, environment, log and end, and the kernel kills it when the nursery is gone, which ends
+with the tests.
 Importing a module has no effects: what is inherited is modules, and the seed of hashes, which orders sets. Where
 processes must agree whatever their seeds, they are fresh ones.
 
-``python -m tests.fault.nursery DESCRIPTOR`` is the nursery; ``new_worker`` is the tests' side.
+``python -m tests.support.nursery DESCRIPTOR`` is the nursery; ``Worker`` is the tests' side.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import gc
 import importlib
 import json
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -26,33 +28,30 @@ from typing import Any, ClassVar
 from shared.local.private import UMASK, private_file
 from shared.local.processes import Process, ProcessFailed
 from shared.local.shim import PR_SET_PDEATHSIG
-from tests.fault import process
 from tests.support.paths import ROOT
 
 _LARGEST = 1 << 20
 
 
-def new_worker(name: str, service: str, log: Path, env: dict[str, str], *, fresh: bool = False) -> Process:
-    """A process of ``tests.fault.process`` with one of the services in it, not started. ``fresh``: it imports its
-    code itself, as all do on a system that is not Linux and lacks what the nursery needs."""
-    kind = Process if fresh or sys.platform != "linux" else Worker
-    return kind(name, [sys.executable, "-m", "tests.fault.process", f"services.{service}"], log, env)
-
-
 class Worker(Process):
-    """One that the nursery forks."""
+    """One that the nursery forks. Its ``argv`` is ``python -m MODULE ARGUMENT…``, and the arguments are modules.
+    On a system that is not Linux, and lacks what the nursery needs, it is a process like any other."""
 
     #: One for all, as long as the tests run or until it ends.
     _nursery: "ClassVar[_Nursery | None]" = None
 
     def _spawn(self) -> None:
+        if sys.platform != "linux":
+            super()._spawn()
+            return
         self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(private_file(self.log, os.O_WRONLY | os.O_APPEND))
         self._log_start = self.log.stat().st_size
         if Worker._nursery is None:
             Worker._nursery = _Nursery(self.log.with_name("nursery.log"))
+        argv = self.argv[self.argv.index("-m") + 1 :]
         # Has what of it is used.
-        self._child = _Fork(Worker._nursery, self.argv[2:], self.log, self.env or {})  # type: ignore[assignment]
+        self._child = _Fork(Worker._nursery, argv, self.log, self.env or {})  # type: ignore[assignment]
 
 
 class _Fork:
@@ -93,7 +92,7 @@ class _Nursery:
         self._asked = 0
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         clean = {name: value for name, value in os.environ.items() if not name.startswith("KITH_")}
-        argv = [sys.executable, "-m", "tests.fault.nursery", str(theirs.fileno())]
+        argv = [sys.executable, "-m", "tests.support.nursery", str(theirs.fileno())]
         self._process = Process("the nursery", argv, log, {**clean, "PYTHONPATH": str(ROOT)})
         self._process.pass_fds = (theirs.fileno(),)
         # In the thread of all starts already.
@@ -134,14 +133,9 @@ def _serve(asked: socket.socket) -> list[str] | None:
                     endings[pid] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
                 answer = endings.get(pid)
             case {"start": argv, "log": log, "env": env}:
-                module = f"{argv[1]}.__main__"
-                if module not in imported:
-                    # What cannot be imported fails again in the child, and is in its log.
-                    with contextlib.suppress(Exception):
-                        importlib.import_module(module)
+                for module in {*argv} - imported:
+                    _import(module)
                     imported.add(module)
-                    # What it needs stays; itself, it is run and not imported.
-                    sys.modules.pop(module, None)
                 gc.collect()
                 gc.freeze()
                 parent = os.getpid()
@@ -154,6 +148,16 @@ def _serve(asked: socket.socket) -> list[str] | None:
                 raise ValueError(other)
         asked.send(json.dumps([number, answer]).encode())
     return None
+
+
+def _import(module: str) -> None:
+    """What it needs stays; itself, it is run and not imported. What cannot be imported fails again in the child,
+    and is in its log."""
+    with contextlib.suppress(Exception):
+        if hasattr(importlib.import_module(module), "__path__"):
+            module = f"{module}.__main__"
+            importlib.import_module(module)
+    sys.modules.pop(module, None)
 
 
 def _become(parent: int, log: str, env: dict[str, str]) -> None:
@@ -179,7 +183,7 @@ def main() -> None:
     # What a child does, it does outside of the nursery's own frames.
     if (argv := _serve(socket.socket(fileno=int(sys.argv[1])))) is not None:
         sys.argv = argv
-        process.main()
+        runpy.run_module(argv[0], run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
