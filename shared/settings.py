@@ -207,10 +207,10 @@ class Settings(BaseSettings):
         description="Events per tenant and process, of all its credentials. `none`: unlimited.",
     )
     most_behind_seconds: float = Field(
-        0.5,
+        0.15,
         ge=0,
         le=60,
-        description="Seconds that the workers may be behind before tenants that send much are told 429. "
+        description="Seconds that the workers may be behind because of what several tenants send. "
         "0: they may be behind for ever.",
     )
     erasure_limit: str = Field(

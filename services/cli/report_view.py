@@ -27,7 +27,7 @@ def as_csv(found: BaseModel) -> str:
     names = names_of(rows) or model_names(type(found))
     # A name can contain data, too: a currency or a kind.
     head = [guarded(name) for name in names]
-    return csv_rows([head, *([guarded_cell(row.get(name, "")) for name in names] for row in rows)], "\n")
+    return csv_rows([head, *([guarded_cell(row.get(name)) for name in names] for row in rows)], "\n")
 
 
 def show(question: str, found: Answer, asked: Mapping[str, str] | None = None, width: int = WIDTH) -> None:

@@ -1,6 +1,5 @@
 """Exports as text: CSV and JSON lines."""
 
-import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -9,7 +8,7 @@ from typing import Any
 import orjson
 
 from services.exports.columns import Batches, Column, Type
-from shared.measures.csv_cells import guarded, guarded_json
+from shared.measures.csv_cells import guarded, guarded_json, row_writer
 
 #: The byte order mark, by which Excel recognises UTF-8.
 BOM = b"\xef\xbb\xbf"
@@ -18,20 +17,20 @@ BOM = b"\xef\xbb\xbf"
 def csv_lines(columns: Sequence[Column], batches: Batches) -> Iterator[bytes]:
     """CSV (RFC 4180): UTF-8, CRLF, a head line, quotes where they are needed.
 
-    A missing value is an empty cell. Times are ``2026-11-21T07:00:00.000000Z``, days ``2026-11-21``, a list of
-    texts is JSON. A text that a spreadsheet would run as a formula gets a leading apostrophe, which
-    ``shared.measures.csv_cells.unguarded`` removes; numbers cannot be formulas and get none.
+    A missing value is an empty cell, an empty text ``""``. Times are ``2026-11-21T07:00:00.000000Z``, days
+    ``2026-11-21``, a list of texts is JSON. A text that a spreadsheet would run as a formula gets a leading
+    apostrophe, which ``shared.measures.csv_cells.unguarded`` removes; numbers cannot be formulas and get none.
     """
     names = [column.name for column in columns]
     shown = [_SHOWN[column.type] for column in columns]
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow([guarded(name) for name in names])
+    write = row_writer(text)
+    write([guarded(name) for name in names])
     for rows in batches:
         for row in rows:
-            writer.writerow(
+            write(
                 [
-                    "" if (value := row.get(name)) is None else show(value)
+                    None if (value := row.get(name)) is None else show(value)
                     for name, show in zip(names, shown, strict=True)
                 ]
             )

@@ -35,9 +35,9 @@ def run(settings: Settings) -> None:
         metrics = DoorMetrics(service.metrics)
         rate = None
         if settings.mongo is not None and settings.most_behind_seconds:
-            rate = TenantRate(settings.most_behind_seconds)
+            rate = TenantRate(settings.most_behind_seconds, refused=metrics.slowed)
             metrics.watch(lambda: rate.most)
-            service.background(Periodic("behind", WorkersBehind(service.database, rate.looked), LOOK_SECONDS))
+            service.background(Periodic("behind", WorkersBehind(service.database, rate), LOOK_SECONDS))
         app = create_app(
             PublisherMeter(service.metrics).on(late),
             service.topics,

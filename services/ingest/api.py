@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from itertools import chain, repeat
 from time import thread_time
@@ -14,7 +15,7 @@ from fastapi import FastAPI, Request, Response
 
 from services.ingest.body import inflate, is_gzip
 from services.ingest.congestion import TenantRate
-from services.ingest.delivery import Delivery
+from services.ingest.delivery import TURN, Delivery
 from services.ingest.documentation import DESCRIPTION, EVENTS_ROUTE, SCHEMAS
 from services.ingest.door import BY_INDEX, QUICK_BYTES, Accepted, Door, Rejected, Slice, Verdict
 from services.ingest.failures import NotCounted, add_failures
@@ -152,6 +153,8 @@ def create_app(
             access.charge(caller, "events", len(verdicts))
             if rate is not None:
                 rate.charge(caller, len(verdicts))
+                if verdicts:
+                    await rate.turn(caller, min(len(verdicts), TURN))
             try:
                 await access.charge_day(request, caller, len(verdicts))
             except Unavailable as error:
@@ -166,7 +169,8 @@ def create_app(
             if carried:
                 messages = [message._replace(headers=carried) for message in messages]
             if messages:
-                await delivery.publish(owner, messages, held)
+                pace = {} if rate is None else {"pace": partial(rate.wait_seconds, caller)}
+                await delivery.publish(owner, messages, held, **pace)
         rejected = [verdict for verdict in verdicts if isinstance(verdict, Rejected)]
         answered(len(messages), rejected)
         content = msgspec.json.encode({"accepted": len(messages), "rejected": rejected})

@@ -1,12 +1,15 @@
 """Hands messages to the publisher's thread and back: in turns between tenants, and only so many at a time."""
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
+from typing import Protocol
 
+from services.ingest.congestion import MOST_WAIT_SECONDS
 from shared.contracts.errors import Unavailable
 from shared.contracts.limits import Most, Owner
 from shared.http.fair_pool import FairPool
@@ -17,9 +20,19 @@ from shared.http.shares import Share
 from shared.runtime.protocols import Message, Publisher
 
 #: Messages that are handed over in one turn. The publisher takes some 3 to 20 µs for each.
-_TURN = 100
+TURN = 100
 #: A call of the publisher that takes longer is stuck: Kafka has not even said where its partitions are.
 _STUCK_SECONDS = 1.0
+
+
+class Pace(Protocol):
+    def __call__(self, events: int, *, must: bool) -> float:
+        """0 if so many messages may be published now; otherwise after how many seconds to ask again. What ``must``
+        be published now may be."""
+
+
+def _at_once(events: int, *, must: bool) -> float:  # noqa: ARG001
+    return 0.0
 
 
 class Delivery:
@@ -40,14 +53,18 @@ class Delivery:
         self._pool = FairPool("publish", 1, most, processor=processor)
         self._calling_since: float | None = None
 
-    async def publish(self, owner: Owner, messages: Sequence[Message], held: ExitStack) -> None:
+    async def publish(
+        self, owner: Owner, messages: Sequence[Message], held: ExitStack, pace: Pace = _at_once
+    ) -> None:
         """Return when every message is acknowledged. Raises Unavailable when some may be missing, and Refusal
-        (503) when the other tenants' messages left no turn for these.
+        (503) when the other tenants' messages left no turn for these. ``pace`` is asked before each turn but the
+        first.
 
         ``held`` is closed, which frees its room, when the publisher is done with the messages, even if the request
         has ended before: until then they occupy memory.
         """
-        batch = _Batch(owner, messages)
+        batch = _Batch(owner, messages, pace, min(MOST_WAIT_SECONDS, self._timeout / 2))
+        self._loop = asyncio.get_running_loop()
         first = self._next_turn(batch)
         done = asyncio.wrap_future(batch.acknowledged)
         given_back = held.pop_all()
@@ -72,15 +89,26 @@ class Delivery:
 
     def _send(self, batch: "_Batch") -> None:
         """A turn, on the publisher's thread, which then asks for the next one: the event loop is told only of the
-        end."""
+        end, and of a batch that has to wait."""
         self._calling_since = time.monotonic()
         try:
-            sent = self._publisher.send(batch.take(_TURN))
+            sent = self._publisher.send(batch.take(TURN))
         finally:
             self._calling_since = None
         sent.add_done_callback(batch.arrived)
-        if batch.waits:
-            self._next_turn(batch)
+        self._go_on(batch)
+
+    def _go_on(self, batch: "_Batch") -> None:
+        """Ask for the next turn, now or when it is due. On any thread."""
+        if not batch.waits:
+            return
+        try:
+            if wait := batch.wait_seconds():
+                self._loop.call_soon_threadsafe(self._loop.call_later, wait, self._go_on, batch)
+            else:
+                self._next_turn(batch)
+        except Exception as error:
+            batch.fail(error)
 
     def _stuck(self) -> bool:
         since = self._calling_since
@@ -90,8 +118,10 @@ class Delivery:
 class _Batch:
     """The messages of a request, and who has acknowledged how many turns of them. Thread-safe."""
 
-    def __init__(self, owner: Owner, messages: Sequence[Message]) -> None:
-        self.owner = owner
+    def __init__(self, owner: Owner, messages: Sequence[Message], pace: Pace, most_wait: float) -> None:
+        self.owner, self._pace = owner, pace
+        self._wait_until = time.monotonic() + most_wait
+        self._turn_until: float | None = None
         self.acknowledged: Future[None] = Future()
         self.acknowledged.set_running_or_notify_cancel()  # so that nobody cancels it
         self._messages = messages
@@ -111,19 +141,30 @@ class _Batch:
             self._missing += 1
         return taken
 
+    def wait_seconds(self) -> float:
+        """How long to wait before the next turn is asked for again; 0: no longer."""
+        left = len(self._messages) - self._next
+        now = time.monotonic()
+        if self._turn_until is None:
+            # All turns together wait no longer than a request may.
+            self._turn_until = now + (self._wait_until - now) / math.ceil(left / TURN)
+        if not (wait := self._pace(min(left, TURN), must=now >= self._turn_until)):
+            self._turn_until = None
+        return wait
+
     def had_turn(self, turn: "Future[None]") -> None:
         """Nothing is published of a turn that was cancelled or raises."""
-        self._fail(Unavailable("it had no turn") if turn.cancelled() else turn.exception())
+        self.fail(Unavailable("it had no turn") if turn.cancelled() else turn.exception())
 
     def arrived(self, sent: "Future[None]") -> None:
         """A turn's messages are acknowledged, or may be missing."""
-        self._fail(sent.exception())
+        self.fail(sent.exception())
         with self._lock:
             self._missing -= 1
             if not self._missing and self._next == len(self._messages) and not self.acknowledged.done():
                 self.acknowledged.set_result(None)
 
-    def _fail(self, error: BaseException | None) -> None:
+    def fail(self, error: BaseException | None) -> None:
         with self._lock:
             if error is not None and not self.acknowledged.done():
                 self.acknowledged.set_exception(error)

@@ -21,14 +21,20 @@ class DoorMetrics:
 
         self._rate = Gauge(
             "kith_door_tenant_rate",
-            "Events a second that each tenant may send while the workers are behind; +Inf while they are not.",
+            "Events a second that each tenant may send; +Inf while there is one tenant only.",
             registry=registry,
         )
         self._rate.set(math.inf)
+        self._slowed = Counter(
+            "kith_door_requests_slowed", "Requests that tenants sent beyond that rate: 429.", registry=registry
+        )
 
     def watch(self, rate: Callable[[], float]) -> None:
         """Export what each tenant may send in a second."""
         self._rate.set_function(rate)
+
+    def slowed(self) -> None:
+        self._slowed.inc()
 
     def answered(self, accepted: int, rejected: Sequence[Rejected]) -> None:
         self._accepted.inc(accepted)

@@ -14,7 +14,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 #: Every character whose compatible form (Unicode's NFKC) begins with a sign of a formula.
@@ -64,15 +64,37 @@ def guarded_cell(value: Any) -> Any:
     return value
 
 
+def row_writer(text: io.StringIO) -> Callable[[Sequence[Any]], None]:
+    """A function that writes a row of CSV with CRLF into ``text``. None is an empty cell, and an empty text one in
+    quotes, as in PostgreSQL's COPY: most readers take both for an empty text, and lose nothing."""
+    # A line end with both characters, so that both are quoted.
+    write_row = csv.writer(text, lineterminator="\r\n").writerow
+
+    def write(cells: Sequence[Any]) -> None:
+        if "" not in cells or len(cells) == 1:
+            write_row(cells)
+            return
+        for place, cell in enumerate(cells):
+            text.write("," if place else "")
+            if cell == "":
+                text.write('""')
+            elif cell is not None:
+                # A row of one cell, without its end.
+                write_row([cell])
+                text.seek(text.tell() - 2)
+        text.write("\r\n")
+
+    return write
+
+
 def csv_rows(rows: Iterable[Sequence[Any]], end: str) -> str:
     """Rows as CSV with ``end`` behind each. A cell with a carriage return or a line feed is in quotes: either
     ends a row for a reader, and Python's writer looks for the characters of its own line end only."""
     text = io.StringIO()
-    # A line end with both, so that both are quoted.
-    writer = csv.writer(text, lineterminator="\r\n")
+    write = row_writer(text)
     lines = []
     for row in rows:
-        writer.writerow(row)
+        write(row)
         lines.append(text.getvalue().removesuffix("\r\n") + end)
         text.seek(0)
         text.truncate()

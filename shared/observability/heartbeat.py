@@ -19,7 +19,7 @@ from shared.runtime.protocols import Document
 WORKERS = "workers"
 EVERY_SECONDS = 2.0
 #: How often a worker that is behind, or just was, says so.
-BEHIND_SECONDS = 0.5
+BEHIND_SECONDS = 0.1
 #: A worker without a heartbeat for this long has ended, or is cut off.
 SILENT_SECONDS = 10.0
 
@@ -33,7 +33,7 @@ class Heartbeat:
     """Writes ``{_id: service/owner, service, owner, at, latency, schema, behind}`` every two seconds on its own
     thread, outside of the transactions. ``latency`` is a histogram (``shared.observability.latency``), ``schema``
     the revision of the event schema that the worker understands, ``behind`` the seconds that the oldest record
-    waits, which is written twice a second while there is one. Beats are lost while the database is unavailable.
+    waits, which is written ten times a second while there is one. Beats are lost while the database is away.
     ``stop`` deletes the document. ``then`` is called after each beat, and may raise PyMongoError or
     Unavailable."""
 
@@ -67,7 +67,7 @@ class Heartbeat:
         return f"{self._service}/{self._owner}"
 
     def _work(self) -> None:
-        beats = int(EVERY_SECONDS / BEHIND_SECONDS)
+        beats = round(EVERY_SECONDS / BEHIND_SECONDS)
         for number in count():
             try:
                 with pymongo.timeout(_TIMEOUT_SECONDS):

@@ -8,6 +8,10 @@ from collections import deque
 
 #: Of so many ends of the log it is known when they were first seen: a minute of them at least.
 _MOST_SEEN = 600
+#: A slice of fewer records takes the time that it takes, however little there is to do.
+FEW = 100
+#: The part that the latest of those slices has in what they take.
+_LATEST = 0.2
 
 
 class Behind:
@@ -17,6 +21,8 @@ class Behind:
     def __init__(self) -> None:
         self._ends: deque[tuple[float, int]] = deque(maxlen=_MOST_SEEN)
         self.since: float | None = None
+        #: Seconds that a slice of few records takes.
+        self._usual = 0.0
 
     def look(self, end: int | None, next: int | None, now: float) -> None:
         """The log ends at the offset ``end`` at the time ``now``, and ``next`` is the first that is not stored."""
@@ -27,3 +33,17 @@ class Behind:
         while self._ends and self._ends[0][1] <= next:
             self._ends.popleft()
         self.since = self._ends[0][0] if self._ends else None
+
+    def stored(self, records: int, seconds: float) -> None:
+        """A slice was stored, so many seconds after it was begun."""
+        if records < FEW:
+            self._usual += _LATEST * (seconds - self._usual)
+
+    def seconds(self, stored_at: float, now: float) -> float:
+        """How far it is behind, beyond what any record waits for the slice in progress and in its own. It is as
+        far as when a slice was last stored, at ``stored_at``, or as long as the next one takes, so that the number
+        does not rise and fall with each slice."""
+        if (since := self.since) is None:
+            return 0.0
+        waited = now - since if since >= stored_at else max(stored_at - since, now - stored_at)
+        return max(0.0, waited - 2 * self._usual)

@@ -64,8 +64,9 @@ class PartitionState:
         #: The end of the log, as last reported by the reader.
         self.end: int | None = None
         self.behind = Behind()
-        #: The slice that is being folded.
+        #: The slice that is being folded, and since when.
         self.fold: SliceFold | None = None
+        self.begun_at = 0.0
         #: The transaction in progress, and what it will have stored.
         self.commit: Future[list[OutboxBatch]] | None = None
         self.pending: InFlightCommit | None = None
@@ -99,6 +100,11 @@ class PartitionState:
         if not self.opened:
             return None
         return self._start if self.progress.next is None else self.progress.next
+
+    @property
+    def waiting(self) -> int:
+        """Records of the log that are not stored, as far as its end is known."""
+        return 0 if self.end is None or self.next is None else self.end - self.next
 
     @property
     def full(self) -> bool:
@@ -193,6 +199,7 @@ class PartitionState:
         self.interrupted = None
         self.unavailable.pop("store", None)
         self.moved_at = time.monotonic()
+        self.behind.stored(len(stored.records), self.moved_at - self.begun_at)
         if not self.unsent and self.unsettled is None:
             self.settled_at = self.moved_at
         # It stays set until a sequence number has been seen, which may be later than in the first slice.

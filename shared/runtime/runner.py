@@ -227,6 +227,7 @@ class Runner:
     def _start_fold(self, state: PartitionState) -> None:
         self._enter("fold", state.partition)
         records = state.slice(self._slice_events, _MAX_SLICE_BYTES, self._projection.weight)
+        state.begun_at = time.monotonic()
         state.fold = SliceFold(
             self._projection,
             records,

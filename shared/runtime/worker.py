@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import cache
 
 from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.runtime.behind import FEW
 from shared.runtime.runner import Runner
 from shared.runtime.tuning import shorten_switch_interval, tune_gc
 from shared.runtime.watchdog import Hang, Watchdog, hangs
@@ -19,8 +20,6 @@ log = logging.getLogger(__name__)
 
 #: A partition in which nothing was stored for so long waits for something else than its turn.
 _STANDING_SECONDS = 5.0
-#: Fewer records are stored at once: what takes so long is not their number.
-_MANY = 250
 
 
 def owner_name() -> str:
@@ -88,16 +87,16 @@ class Worker:
         return [hang.describe(now) for hang in self._hangs(now)] + self._others()
 
     def behind(self) -> float:
-        """For how many seconds the oldest record that is not stored has waited, of the partitions in which many
-        wait: 0 when there is none. Those with few records, or in which nothing moves, do not count: less to do
-        would not help them."""
+        """For how many seconds records wait, while many do; otherwise 0. Partitions in which nothing moves do not
+        count: less to do would not help them."""
         if self._runner is None:
             return 0.0
         now = time.monotonic()
         partitions = list(self._runner.partitions.values())
         moving = [each for each in partitions if now - each.moved_at < _STANDING_SECONDS]
-        waiting = (each.behind.since for each in moving if (each.end or 0) - (each.next or 0) >= _MANY)
-        return max((now - since for since in waiting if since is not None), default=0.0)
+        if sum(each.waiting for each in moving) < FEW:
+            return 0.0
+        return max(each.behind.seconds(each.moved_at, now) for each in moving)
 
     def _hangs(self, now: float) -> list[Hang]:
         return [] if self._runner is None else hangs(self._runner, self._stuck_seconds, now)

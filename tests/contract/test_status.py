@@ -10,7 +10,7 @@ from kafka import KafkaProducer
 from pymongo.database import Database
 
 from services.demo.lag import LagReader
-from services.ingest.congestion import WorkersBehind
+from services.ingest.congestion import TenantRate, WorkersBehind
 from shared.contracts.revision import REVISION
 from shared.kafka.python_client.reader import connection
 from shared.mongo.store import connect
@@ -54,7 +54,7 @@ def test_a_worker_says_how_far_it_is_behind_until_it_is_not(mongo_database: Data
 
 
 def test_the_door_knows_the_worker_that_is_most_behind(mongo_database: Database[Document]) -> None:
-    workers = WorkersBehind(mongo_database, lambda _: None)
+    workers = WorkersBehind(mongo_database, TenantRate(0.15))
     assert workers.look() == 0.0
     for service, seconds in (("relations", 1.5), ("analytics", 2.5), ("postgres", 9.0)):
         Heartbeat(mongo_database, service, "host/1", dict, behind=lambda seconds=seconds: seconds).beat()  # type: ignore[misc]

@@ -1,9 +1,10 @@
 """What the real gateway does between a client and a service: whose connection it is, and where an answer waits."""
 
 import socket
+import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,13 +13,17 @@ import httpx
 import pytest
 
 from tests.support.gateway import gateway, problem_of
-from tests.support.waiting import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS, wait_equal
 
 ADDRESS = "127.42.0.1"
 PIECE = b"x" * 65_536
 #: More than all buffers on the way hold: nginx's, and the kernel's of both connections. 256 MiB, most of which is
 #: never sent.
 PIECES = 4_096
+#: Requests with a body that an address may have at once.
+BODIES = 128
+#: Bytes: the send buffer of the gateway's connection, which Linux doubles, and the client's own.
+LEFT = 2 * 256 * 1024 + 4 * len(PIECE)
 #: After which a piece that nobody takes counts as not taken.
 BLOCKED_SECONDS = 3.0
 
@@ -54,6 +59,8 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             pass  # the gateway takes no more
         finally:
+            # As a service ends a download whose credential was revoked.
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.server.ended.set()
 
     def answer(self, body: bytes) -> None:
@@ -126,6 +133,18 @@ def test_what_the_gateway_does_not_pass_on_is_a_problem(tmp_path: Path) -> None:
         assert answered(port, b"GET / HTTP/1.0\r\n\r\n").status_code == 200
 
 
+def test_an_address_has_fewer_bodies_than_connections(tmp_path: Path) -> None:
+    """Each that is not whole yet is in the gateway's memory."""
+    with behind(tmp_path) as (_, port), ExitStack() as held:
+        for _ in range(BODIES):
+            client = held.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS))
+            client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 5\r\n" + HEAD + b"\r\nbody")
+        body = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + HEAD + b"\r\n0\r\n\r\n"
+        wait_equal(lambda: answered(port, body).status_code, 429)
+        assert problem_of(answered(port, body)) == "share-used-up"
+        assert answered(port, b"GET / HTTP/1.1\r\n" + HEAD + b"\r\n").status_code == 200
+
+
 def test_its_log_does_not_tell_whom_anybody_searches_for(tmp_path: Path) -> None:
     with gateway(tmp_path, {"exports": (ADDRESS,)}) as ports:
         answer = answered(ports["exports"], b"GET /?email=marker HTTP/1.1\r\n" + HEAD + b"\r\n")
@@ -135,11 +154,22 @@ def test_its_log_does_not_tell_whom_anybody_searches_for(tmp_path: Path) -> None
 
 def test_what_a_client_does_not_take_stays_with_the_service(tmp_path: Path) -> None:
     """In the gateway it would be in files of a file system that is memory."""
-    with behind(tmp_path) as (service, port), socket.create_connection(("127.0.0.1", port)) as client:
+    with behind(tmp_path) as (service, port), socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, len(PIECE))
+        client.connect(("127.0.0.1", port))
         client.sendall(b"GET /large HTTP/1.1\r\nHost: kith\r\n\r\n")
         assert service.ended.wait(PATIENCE_SECONDS)
         assert service.taken < PIECES / 2
         assert [path for path in (tmp_path / "proxy").rglob("*") if path.is_file()] == []
+        # The service has ended it, so little goes on to the client: what the kernel has.
+        client.settimeout(PATIENCE_SECONDS)
+        left = 0
+        try:
+            while piece := client.recv(len(PIECE)):
+                left += len(piece)
+        except ConnectionResetError:
+            pass
+        assert left < LEFT
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,8 @@ class RfmConsumers(MoneyAnswer):
 def scores(values: Iterable[int]) -> dict[int, int]:
     """Each value's score from 1 to 5 by quintile; equal values have the same one, that of their middle rank.
 
-    score(v) = 1 + ⌊5 · (|{less}| + |{equal}|/2) / n⌋: if all are the same, all score 3.
+    score(v) = 1 + ⌊5 · (|{less}| + |{equal}|/2) / n⌋: if all are the same, all score 3. So does one that is alone;
+    of two, they score 2 and 4; of three, 1, 3 and 5; of four, 1, 2, 4 and 5.
     """
     counts = Counter(values)
     n, less, found = counts.total(), 0, {}

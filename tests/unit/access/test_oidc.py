@@ -251,6 +251,14 @@ def test_a_name_that_is_no_text_is_one_afterwards(issuer: Issuer, tokens: Tokens
     assert (caller.name, caller.key) == ("ann ?", "oidc:ann ?")
 
 
+def test_long_names_that_begin_alike_are_two(issuer: Issuer, tokens: Tokens) -> None:
+    names = ["x" * 200, *("x" * 200 + end for end in "ab")]
+    callers = [asyncio.run(tokens.caller(issuer.token(sub=name))) for name in names]
+    assert callers[0].key == f"oidc:{names[0]}"
+    assert len({caller.key for caller in callers}) == len(names)
+    assert {len(caller.name) for caller in callers} == {200}
+
+
 @pytest.mark.parametrize("claim", ["exp", "nbf", "iat"])
 @pytest.mark.parametrize("value", ["9999999999", True, [4102444800], float("nan"), float("inf")])
 def test_times_are_numbers(issuer: Issuer, tokens: Tokens, claim: str, value: Any) -> None:

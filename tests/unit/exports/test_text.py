@@ -209,6 +209,26 @@ def test_any_text_comes_back_from_csv(texts: list[str]) -> None:
     assert not any(could_run(cell) for cell in found)
 
 
+@given(
+    st.lists(
+        st.none()
+        | st.text(st.characters(codec="utf-8"), max_size=4)
+        | st.sampled_from(["", "\r", '"', ",", 'a"\n']),
+        min_size=2,
+        max_size=5,
+    )
+)
+def test_an_empty_text_is_in_quotes_and_what_is_missing_is_not(cells: list[str | None]) -> None:
+    columns = [Column(f"c{place}", "text", "") for place in range(len(cells))]
+    row = {column.name: cell for column, cell in zip(columns, cells, strict=True)}
+    text = b"".join(csv_lines(columns, Rows([row]))).decode().partition("\r\n")[2]
+    # As PostgreSQL reads it.
+    read = re.findall(r'("(?:[^"]|"")*"|[^,"\r\n]*)(?:,|\r\n)', text)
+    known = [unguarded(cell[1:-1].replace('""', '"') if cell.startswith('"') else cell) for cell in read]
+    assert [value if cell else None for value, cell in zip(known, read, strict=True)] == cells
+    assert next(csv.reader(io.StringIO(text, newline=""))) == [guarded(cell or "") for cell in cells]
+
+
 def test_json_lines() -> None:
     [one, other] = b"".join(json_lines(COLUMNS, Rows([ROW, {"name": "x"}]))).splitlines()
     assert json.loads(one) == {

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
+from itertools import count
 from typing import Any
 
 import pytest
@@ -154,6 +155,79 @@ def test_a_large_batch_of_one_tenant_lets_the_event_of_another_in_between() -> N
 
     asyncio.run(story())
     assert sum(map(len, publisher.sent)) == 5001
+
+
+class Paced:
+    """Gives a turn when it was asked for it ``asks`` times, or when it must."""
+
+    def __init__(self, asks: int) -> None:
+        self._asks, self._asked, self.given = asks, 0, list[tuple[int, bool]]()
+
+    def __call__(self, events: int, *, must: bool) -> float:
+        self._asked += 1
+        if self._asked % self._asks and not must:
+            return 0.001
+        self.given.append((events, must))
+        return 0.0
+
+
+def test_the_turns_of_a_batch_are_asked_for_again_until_they_are_due() -> None:
+    publisher, pace = Gated(), Paced(3)
+    publisher.go_on.set()
+
+    async def story() -> None:
+        delivery = Delivery(publisher, timeout=PATIENCE_SECONDS, most=ONE)
+        with ExitStack() as held:
+            held.enter_context(delivery.places.taken(A))
+            await delivery.publish(A, MESSAGES * 350, held, pace)
+        await asyncio.wait_for(until_free(delivery), PATIENCE_SECONDS)
+        delivery.close()
+
+    asyncio.run(story())
+    assert [len(each) for each in publisher.sent] == [100, 100, 100, 50]
+    # The first one is its request's to wait for.
+    assert pace.given == [(100, False), (100, False), (50, False)]
+
+
+def test_a_batch_waits_for_its_turns_no_longer_than_a_request_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.ingest.delivery.MOST_WAIT_SECONDS", 0.05)
+    publisher, never = Gated(), Paced(10**9)
+    publisher.go_on.set()
+
+    async def story() -> None:
+        delivery = Delivery(publisher, timeout=PATIENCE_SECONDS, most=ONE)
+        with ExitStack() as held:
+            await delivery.publish(A, MESSAGES * 350, held, never)
+        delivery.close()
+
+    asyncio.run(story())
+    assert never.given == [(100, True), (100, True), (50, True)]
+
+
+def test_what_cannot_wait_any_more_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the process ends."""
+    publisher, pace = Gated(), Paced(2)
+    publisher.go_on.set()
+
+    async def story() -> None:
+        delivery = Delivery(publisher, timeout=PATIENCE_SECONDS, most=ONE)
+        submit, turns = delivery._pool.submit, count()
+
+        def closed(*arguments: Any) -> "Future[Any]":
+            if next(turns):
+                raise RuntimeError("closed")
+            return submit(*arguments)
+
+        monkeypatch.setattr(delivery._pool, "submit", closed)
+        with ExitStack() as held:
+            held.enter_context(delivery.places.taken(A))
+            with pytest.raises(RuntimeError, match="closed"):
+                await delivery.publish(A, MESSAGES * 350, held, pace)
+        await asyncio.wait_for(until_free(delivery), PATIENCE_SECONDS)
+        delivery.close()
+
+    asyncio.run(story())
+    assert len(publisher.sent) == 1
 
 
 def test_who_had_no_turn_is_not_told_that_kafka_is_to_blame(monkeypatch: pytest.MonkeyPatch) -> None:

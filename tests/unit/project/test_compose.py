@@ -24,6 +24,7 @@ from services.cli.__main__ import app
 from services.cli.setup import initiate, setup
 from services.exports.measures import MeasureServices
 from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.contracts.limits import MAX_BODY_BYTES
 from shared.contracts.services import CONNECTORS, CORE, EVERYWHERE, SERVICES
 from shared.http.problems.lookup import of_uri
 from shared.local.mongo import REPLICA_SET, MongoServer
@@ -284,7 +285,7 @@ def test_the_gateway_leads_to_every_service() -> None:
         assert (service in gateway["depends_on"]) == (service in CORE)
         if service in CORE:
             assert gateway["depends_on"][service] == {"condition": "service_healthy"}
-        assert GATEWAY.count(f"listen {number};") == 1
+        assert len(re.findall(rf"listen {number}\b.*;", GATEWAY)) == 1
         assert f"{number} {service};" in GATEWAY
 
 
@@ -345,6 +346,22 @@ def test_the_gateway_has_files_for_its_connections_and_many_times_those_of_an_ad
     assert int(connections) >= 1_000 * int(head) + 10 * int(of_address)
 
 
+def test_the_gateway_has_memory_for_all_heads_and_for_the_bodies_of_several_addresses() -> None:
+    production = yaml.safe_load(substituted((ROOT / "deploy/compose.production.yml").read_text()))
+    assert production["services"]["gateway"]["mem_limit"] == "1g"
+    memory_kib = 1024 * 1024
+    [connections], [bodies], [body], [buffered] = (
+        [int(found) for found in re.findall(rf"{name} (\d+)k?;", GATEWAY)]
+        for name in ("worker_connections", "limit_conn bodies", "client_max_body_size", "client_body_buffer_size")
+    )
+    # What does not fit into the buffer is in files, of a file system that is memory.
+    assert MAX_BODY_BYTES < body * 1024 <= buffered * 1024
+    assert 7 * bodies * body < memory_kib
+    [[buffers, size]] = re.findall(r"large_client_header_buffers (\d+) (\d+)k;", GATEWAY)
+    # With 16 KiB of a connection itself: 10,000 of them took 14 each.
+    assert connections * (int(buffers) * int(size) + 16) < memory_kib
+
+
 def test_the_gateway_waits_for_an_answer_longer_than_a_service_may_take() -> None:
     """Else an answer that the service would have given is 504, and never says why."""
     computing = Settings.model_fields["measure_seconds"].default
@@ -353,7 +370,7 @@ def test_the_gateway_waits_for_an_answer_longer_than_a_service_may_take() -> Non
     everywhere, of_exports = (float(found) for found in re.findall(r"proxy_read_timeout (\d+)s;", GATEWAY))
     assert everywhere > asked
     assert of_exports > STREAM_MS / 1000
-    [exports] = re.findall(r"server \{\s+listen 8705;.*?proxy_read_timeout (\d+)s;", GATEWAY, re.DOTALL)
+    [exports] = re.findall(r"server \{[^}]*?listen 8705\b.*?proxy_read_timeout (\d+)s;", GATEWAY, re.DOTALL)
     assert float(exports) == of_exports
 
 

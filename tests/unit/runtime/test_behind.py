@@ -41,6 +41,22 @@ def test_behind_is_never_more_than_the_age_of_the_oldest(steps: list[tuple[int, 
         assert behind.since == (came[next] if next < len(came) else None)
 
 
+def test_behind_is_what_waits_beyond_the_time_of_a_small_slice() -> None:
+    behind = Behind()
+    assert behind.seconds(1.0, 2.0) == 0.0
+    behind.look(500, 0, 10.0)
+    # Nothing had come when the last slice was stored.
+    assert behind.seconds(9.0, 10.5) == 0.5
+    # It had waited for two seconds then, and the next slice is in progress.
+    assert behind.seconds(12.0, 12.5) == 2.0
+    assert behind.seconds(12.0, 15.0) == 3.0
+    for _ in range(100):
+        behind.stored(99, 0.25)
+        behind.stored(1_000, 7.0)
+    assert behind.seconds(12.0, 12.5) == pytest.approx(1.5)
+    assert behind.seconds(9.0, 10.25) == 0.0
+
+
 def behind_of(kith: MemoryKith) -> float:
     worker = Worker(lambda: kith.runner)
     assert worker.behind() == 0.0, "before it has its servers"
@@ -55,7 +71,7 @@ def look(kith: MemoryKith) -> None:
 
 @pytest.fixture(autouse=True)
 def _ten_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.runtime.worker._MANY", 10)
+    monkeypatch.setattr("shared.runtime.worker.FEW", 10)
 
 
 def left_with(some: int, more: int) -> MemoryKith:
