@@ -30,12 +30,15 @@ class Strong:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The state of a run. Rates are per second, latencies in milliseconds."""
+    """The state of a run. Rates are per second, latencies in milliseconds. ``told_to_wait`` counts the requests
+    that the door did not take: what is sent faster than the workers store is 429 while another tenant, the
+    probe's, is there."""
 
     seconds: float
     total: int
     sent: int
     rejected: int
+    told_to_wait: int
     rate_in: float
     rate_out: float
     rates: Sequence[float]
@@ -79,7 +82,8 @@ def line(snapshot: Snapshot) -> str:
     return (
         f"{snapshot.seconds:5.1f} s  {snapshot.sent:,}/{snapshot.total:,} sent  "
         f"{snapshot.rate_in:,.0f}/s in  {snapshot.rate_out:,.0f}/s stored  {lags}  "
-        f"p50 {_milliseconds(snapshot.p50)}  p99 {_milliseconds(snapshot.p99)}"
+        f"p50 {_milliseconds(snapshot.p50)}  p99 {_milliseconds(snapshot.p99)}  "
+        f"told to wait {snapshot.told_to_wait:,} times"
     )
 
 
@@ -103,6 +107,7 @@ def render(snapshot: Snapshot) -> RenderableType:
         *("[dim]dead letters[/]", _alarming(snapshot.dead_letters)),
         *("[dim]running for[/]", f"{snapshot.seconds:.0f} s"),
     )
+    numbers.add_row("[dim]told to wait[/]", f"{snapshot.told_to_wait:,} times")
     progress = Table.grid(padding=(0, 2))
     done = f"{snapshot.sent:,} of {snapshot.total:,} events"
     progress.add_row(ProgressBar(snapshot.total or 1, snapshot.sent, width=40), done)

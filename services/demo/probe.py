@@ -11,7 +11,8 @@ import httpx
 from services.demo.emitter import LATER
 from shared.contracts.errors import ConfigurationError
 
-#: The probe's own tenant, so that its events do not affect the comparison.
+#: The probe's own tenant, so that its events do not affect the comparison. So it is a small tenant beside a busy
+#: one: while the workers are behind, the door slows the market down for it.
 TENANT = "probe"
 
 _EVERY_SECONDS, _POLL_SECONDS, _LOST_SECONDS = 0.25, 0.005, 60.0

@@ -59,6 +59,7 @@ class Watch:
             total=self._total,
             sent=self._emitter.sent,
             rejected=self._emitter.rejected,
+            told_to_wait=self._emitter.retries,
             rate_in=(self._emitter.accepted - accepted) / span,
             rate_out=rate_out,
             rates=tuple(self._rates),

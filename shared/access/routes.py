@@ -103,7 +103,9 @@ def secure(app: FastAPI, access: Access) -> None:
     app.state.pools = pools_of(limits, app.state.processor)
     app.state.bodies = Share("MiB of request bodies in memory", limits.bodies, unit=2**20)
     app.router.route_class = GuardedRoute
-    app.add_middleware(_Answers)
+    build = app.build_middleware_stack
+    # Around every other middleware, also one that is added later: some answer by themselves, as to a preflight.
+    app.build_middleware_stack = lambda: _Answers(build())  # type: ignore[method-assign]
     document_access(app)
 
     @app.exception_handler(Denied)

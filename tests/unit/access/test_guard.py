@@ -18,6 +18,8 @@ from shared.access.quota import Quotas
 from shared.access.routes import secure
 from shared.contracts.errors import Unavailable
 from shared.http.caller import SCOPES, Caller, unauthorized
+from shared.http.cors import allow_origins
+from shared.http.gating import add_gate
 from shared.http.health import add_health
 from shared.http.limits import Limits
 from shared.http.metrics import add_metrics
@@ -25,6 +27,7 @@ from shared.http.refusals import LONGEST_SECONDS, OF_ADDRESS, OF_STRANGER, Refus
 from shared.http.scopes import needs, public
 from shared.http.server import SECURITY_HEADERS, add_problem_handlers
 from shared.http.work import CURRENT
+from shared.runtime.readiness import ReadinessGate
 from tests.unit.ingest.test_door import NOW
 
 ALL = frozenset(SCOPES)
@@ -294,9 +297,15 @@ def test_the_document_names_schemes_scopes_and_refusals() -> None:
 
 
 def flood(
-    app: FastAPI, requests: Sequence[tuple[str | None, str]], access: Access, path: str = "/read"
+    app: FastAPI,
+    requests: Sequence[tuple[str | None, str]],
+    access: Access,
+    path: str = "/read",
+    method: str = "GET",
+    stated: Mapping[str, str] | None = None,
 ) -> list[tuple[int, float]]:
-    """The status and the wait of each request: its key, and the client that the proxy names. All come at once."""
+    """The status and the wait of each request: its key, and the client that the proxy names. All come at once, and
+    have the headers in ``stated``."""
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -312,7 +321,9 @@ def flood(
             for key, address in requests:
                 slept.append(0.0)
                 headers = {"X-Forwarded-For": address} | ({"Authorization": f"Bearer {key}"} if key else {})
-                answers.append(((await client.get(path, headers=headers)).status_code, slept[-1]))
+                answer = await client.request(method, path, headers={**headers, **(stated or {})})
+                assert SECURITY_HEADERS.keys() <= {name.title() for name in answer.headers}
+                answers.append((answer.status_code, slept[-1]))
         return answers
 
     return asyncio.run(story())
@@ -363,6 +374,29 @@ def test_what_needs_no_credential_is_answered_ever_later_to_an_address_that_asks
     assert found[-1][1] == 0.0, "another address does not wait"
     [(answered, wait)] = flood(app, [("kith_read", "192.0.2.1")], access)
     assert (answered, wait) == (200, 0.0), "nor does a valid key of the same one"
+
+
+class Closed(ReadinessGate):
+    def look(self) -> list[str]:
+        return ["it catches up"]
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("OPTIONS", "/v1/read", 200), ("GET", "/v1/read", 503)])
+def test_what_is_answered_before_any_route_is_answered_ever_later_as_well(
+    method: str, path: str, status: int
+) -> None:
+    access = Access(KEYS, limits=replace(Limits.usual(), proxies=("10.0.0.0/8",)))
+    app = guarded_app("Kith", "", access, list)
+    add_gate(app, Closed("it is not known yet"))
+    allow_origins(app, ["http://page.example"])
+    a_second, at_once = OF_STRANGER
+    preflight = {"Origin": "http://page.example", "Access-Control-Request-Method": "GET"}
+    asked = [(None, "192.0.2.1")] * (at_once + a_second) + [(None, "192.0.2.2")]
+    found = flood(app, asked, access, path, method, preflight)
+    assert {each for each, _ in found} == {status}
+    assert [wait for _, wait in found[:at_once]] == [0.0] * at_once
+    assert found[-2][1] == pytest.approx(1.0)
+    assert found[-1][1] == 0.0, "another address does not wait"
 
 
 def test_the_work_of_who_shows_no_credential_counts_for_the_client_behind_the_proxy() -> None:
