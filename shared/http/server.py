@@ -36,6 +36,9 @@ SECURITY_HEADERS: Mapping[str, str] = {
 
 TOO_SLOW = "the query took too long and was ended; ask for less: a shorter period, one kind, a smaller page"
 
+#: Of the faults of a request that an answer names. A megabyte can have a hundred thousand.
+_MOST_FAULTS = 20
+
 _log = logging.getLogger(__name__)
 
 
@@ -180,7 +183,8 @@ async def _bad_parameters(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     declared = declared_names(request.app)
     errors: list[dict[str, str]] = []
-    for item in error.errors():
+    found = error.errors()
+    for item in found[:_MOST_FAULTS]:
         # The first part of the location is where it was sent (query, path, header), the rest its name.
         # Nothing is left of a body as a whole.
         path, unknown = item["loc"][1:], item["type"] == "extra_forbidden"
@@ -190,6 +194,8 @@ async def _bad_parameters(request: Request, error: Exception) -> Response:
         hint = meant(str(path[-1]), declared) if unknown and len(errors) < 5 else ""
         errors.append({"field": safe_path(path, declared) or "body", "detail": in_words(item) + hint})
     detail = "; ".join(f"{item['field']}: {item['detail']}" for item in errors)
+    if len(found) > _MOST_FAULTS:
+        detail += f" (and {len(found) - _MOST_FAULTS} more)"
     return problem(422, detail, errors=errors)
 
 

@@ -107,6 +107,8 @@ def send(world: World, endpoint: Document) -> None:
     assert len(firsts) == 3
     for tried in (False, True):
         queue.length(id, 100, tried=tried)
+    assert queue.lengths([id]) == {id: 3}
+    assert queue.filled([id, "default:none"]) == {id}
     refused, long_ago = Answer(1, 500), now() - timedelta(seconds=2 * KEPT_SECONDS)
     [one, two, three] = sorted(firsts, key=lambda each: "receipt" in each)
     queue.settle([Settled(one, entry_of(one, refused, "given_up", long_ago), failed=True)])
@@ -126,6 +128,7 @@ def send(world: World, endpoint: Document) -> None:
     world.endpoints.retry(endpoint, Wanted(waiting=True))
     feed = Feed(world.database, lambda: LogReader(Settings()), TOPICS)
     feed.parts(id)
+    feed.unfed([id])
     feed.finished_ranges(id)
     world.endpoints.answer(endpoint)
     assert [each["_id"] for each in world.endpoints.all("default")] == [id]

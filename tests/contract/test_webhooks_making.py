@@ -288,6 +288,7 @@ def test_a_tenant_with_much_to_read_holds_up_no_other_one(world: World) -> None:
     feed.finished_ranges.side_effect = fed.append
     feed.parts.return_value = []
     feed.replayed.return_value = {each["_id"] for each in made}
+    feed.unfed.return_value = set()
     queue, metrics = Queue(world.database), SenderMetrics(new_registry())
     feeding = QueueFiller(queue, lambda _: feed, Mock(), metrics, seconds=0.0, rounds_seconds=0.0)
     for _ in range(3):

@@ -149,6 +149,20 @@ class Queue:
         with translated():
             return self._deliveries.count_documents(query, limit=most, maxTimeMS=QUERY_MS)
 
+    def filled(self, endpoints: Collection[str]) -> set[str]:
+        """The endpoints, of these, for which anything is queued, in one request."""
+        query: Document = {"endpoint": {"$in": [*endpoints]}, "state": "queued"}
+        with translated():
+            return {*self._deliveries.distinct("endpoint", query, maxTimeMS=QUERY_MS)}
+
+    def lengths(self, endpoints: Collection[str]) -> dict[str, int]:
+        """The number of queued deliveries of each of these endpoints that has any, in one request."""
+        match: Document = {"endpoint": {"$in": [*endpoints]}, "state": "queued"}
+        group = {"_id": "$endpoint", "length": {"$sum": 1}}
+        with translated():
+            found = self._deliveries.aggregate([{"$match": match}, {"$group": group}], maxTimeMS=QUERY_MS)
+            return {each["_id"]: each["length"] for each in found}
+
     def tests(self, endpoint: str, most: int, session: ClientSession | None = None) -> int:
         """The number of queued tests, counted up to ``most``."""
         query: Document = {"_id": beginning_with(test_id(endpoint, "")), "state": "queued"}

@@ -5,7 +5,7 @@ import asyncio
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -32,9 +32,11 @@ log = logging.getLogger(__name__)
 #: Requests of one endpoint under way at once.
 CONCURRENCY = 16
 #: Queued deliveries of a tenant's endpoints for which one process sends. Beyond its part of them fan-out stops
-#: enqueueing for an endpoint, and below half of that it goes on.
-MOST_QUEUED = 10_000
-_IDLE_SECONDS = 0.2
+#: enqueueing for an endpoint, and below half of that it goes on. Feeds look once a second, and a process sends
+#: less than half of it in that time.
+MOST_QUEUED = 4_000
+#: Between two looks at what is due, and where there is nothing that a look could find.
+_IDLE_SECONDS, _REST_SECONDS = 0.2, 1.0
 #: What the event loop needs for an attempt.
 _ATTEMPT_SECONDS = 0.001
 _MOST_UNSTORED = 1_000
@@ -95,9 +97,21 @@ class Sender:
             self._wake.set()
         self.endpoint = endpoint
 
-    def arrived(self) -> None:
-        """Something was enqueued for the endpoint."""
-        self._subjects.arrived()
+    def arrived(self, subjects: Collection[str] = ()) -> None:
+        """Something was enqueued for the endpoint: of these subjects, or of any."""
+        # Of one that is only told, a subject may begin with what is not sent.
+        self._subjects.arrived(() if self.endpoint.get("only_told") else subjects)
+        self._wake.set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it would send, and knows of nothing to send."""
+        served = self.endpoint["state"] == "enabled" and not self.endpoint.get("only_told")
+        return served and self._subjects.idle
+
+    def seen(self) -> None:
+        """Something is queued for the endpoint, if only what may not be sent yet."""
+        self._subjects.seen = True
         self._wake.set()
 
     async def run(self) -> None:
@@ -142,14 +156,14 @@ class Sender:
         self._wake.clear()
         if self._may_send() and self.endpoint["state"] == "enabled" and await self._start():
             return
-        await _woken(self._wake)
+        await _woken(self._wake, _REST_SECONDS if self.idle else _IDLE_SECONDS)
 
     async def _store_all(self) -> None:
         self._ended.clear()
         if self._settled:
             await self._store()
         else:
-            await _woken(self._ended)
+            await _woken(self._ended, _REST_SECONDS)
 
     async def _store_last(self) -> None:
         try:
@@ -309,8 +323,8 @@ class Sender:
             endpoint |= changes.stated
 
 
-async def _woken(event: asyncio.Event) -> None:
+async def _woken(event: asyncio.Event, seconds: float) -> None:
     # Not wait_for: cancelled as the event is set, it would return, and the sender never end.
     with suppress(TimeoutError):
-        async with asyncio.timeout(_IDLE_SECONDS):
+        async with asyncio.timeout(seconds):
             await event.wait()

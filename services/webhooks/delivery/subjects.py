@@ -6,7 +6,7 @@ delivery has failed is *parked* until the next attempt is due, and holds up nobo
 end it begins again, because another partition may have enqueued a delivery at a place that it has passed.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,6 +17,8 @@ from shared.runtime.protocols import Document
 #: What is read, or stored, at a time.
 WINDOW = 500
 _RESCAN_SECONDS = 1.0
+#: Of a queue in which nothing waits: whoever runs the senders looks into all such at once.
+_IDLE_RESCAN_SECONDS = 5.0
 #: After a scan that has found something which is not parked.
 _SOON_SECONDS = 0.05
 _MOST_EXCLUDED = 1_000
@@ -46,13 +48,17 @@ class Subjects:
     #: Those of ``busy`` whose first delivery may be due earlier than its attempt says.
     doubted: set[str] = field(default_factory=set)
     renewals: int = 0
+    loaded: bool = False
     #: Whether something was enqueued since the last scan began.
     come: bool = False
+    #: Whether something was seen in the queue since the last scan began.
+    seen: bool = False
 
     async def load(self, *, only_told: bool) -> None:
         """Which subjects wait for another attempt. ``only_told``: of receipts."""
         renewals = self.renewals
         found = await self.threads(lambda: self.queue.retrying(self.endpoint, only_told=only_told))
+        self.loaded = True
         if renewals != self.renewals:
             return  # it may be out of date; the scan finds them
         for delivery in found:
@@ -101,9 +107,20 @@ class Subjects:
         self.doubted = {*self.busy}
         self.place, self.scanned = None, -1e9
 
-    def arrived(self) -> None:
-        """Something was enqueued: scan at once."""
-        self.come, self.scanned = True, -1e9
+    def arrived(self, subjects: Collection[str] = ()) -> None:
+        """Something was enqueued: of these subjects, or of any. Where nothing else waits, their first deliveries
+        are read without a scan; otherwise it scans at once, so that what waits already has its turn before."""
+        rests = self.loaded and not (self.asked or self.waiting or self.come or self.place is not None)
+        if rests and 0 < len(subjects) <= WINDOW:
+            self.asked |= {subject for subject in subjects if not self._knows(subject)}
+        else:
+            self.come, self.scanned = True, -1e9
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is known to wait."""
+        held = self.asked or self.waiting or self.busy or self.parked
+        return self.loaded and not held and self.place is None
 
     @property
     def more(self) -> bool:
@@ -112,10 +129,13 @@ class Subjects:
 
     async def _scan(self, now: float, only_told: bool) -> None:
         """Find the subjects that have deliveries from the place on, and go on there the next time."""
-        if self.place is None and now - self.scanned < _RESCAN_SECONDS:
+        # Receipts are no part of that look.
+        rests = self.idle and not self.seen and not only_told
+        rescan = _IDLE_RESCAN_SECONDS if rests else _RESCAN_SECONDS
+        if self.place is None and now - self.scanned < rescan:
             return
         if self.place is None:
-            self.come = False
+            self.come = self.seen = False
         id, queue, place, parked = self.endpoint, self.queue, self.place, list(self.parked)[:_MOST_EXCLUDED]
         found = await self.threads(lambda: queue.waiting(id, place, WINDOW, parked, only_told=only_told))
         self.place = place_of(found[-1]) if len(found) == WINDOW else None

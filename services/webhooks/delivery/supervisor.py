@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 MOST_UNDER_WAY = 200
 _THREADS = 8
 _LOOK_SECONDS = 1.0
+#: How often those are searched for that are idle, and for which another process has enqueued.
+_SEARCH_SECONDS = 0.25
 _RENEW_SECONDS = LEASE.total_seconds() / 6
 _STOP_SECONDS = 5.0
 
@@ -103,17 +105,17 @@ class Supervisor:
         """Why nothing is sent; empty while senders work."""
         return [] if self._thread.is_alive() or not self._thread.ident else ["the senders of webhooks have ended"]
 
-    def arrived(self, endpoints: Collection[str]) -> None:
-        """Something was enqueued for these. Those that other processes send for are found by their next look. Any
-        thread may call it."""
+    def arrived(self, endpoints: Mapping[str, Collection[str]]) -> None:
+        """Something was enqueued for these, of these subjects: of any, where none is named. Those that other
+        processes send for are searched for by these. Any thread may call it."""
         if self._loop is not None and endpoints:
             with suppress(RuntimeError):  # it has ended
                 self._loop.call_soon_threadsafe(self._wake, endpoints)
 
-    def _wake(self, endpoints: Collection[str]) -> None:
-        for id in endpoints:
+    def _wake(self, endpoints: Mapping[str, Collection[str]]) -> None:
+        for id, subjects in endpoints.items():
             if (running := self._running.get(id)) is not None:
-                running.sender.arrived()
+                running.sender.arrived(subjects)
 
     def _work(self) -> None:
         asyncio.run(self._main())
@@ -143,9 +145,13 @@ class Supervisor:
                         own = [each.sender.endpoint for each in self._running.values()]
                         filling.run(partial(self._filler.fill, own))
                         telling.run(partial(self._tell, stored))
+                    end = self._loop.time() + _LOOK_SECONDS
+                    while self._loop.time() < end:
+                        await asyncio.sleep(_SEARCH_SECONDS)
+                        await self._search()
                 except (Unavailable, Stale) as error:
                     log.warning("webhooks wait for a server: %s", error)
-                await asyncio.sleep(_LOOK_SECONDS)
+                    await asyncio.sleep(_LOOK_SECONDS)
         finally:
             for each in self._running.values():
                 each.task.cancel()
@@ -156,6 +162,14 @@ class Supervisor:
             self._own.close()
             filling.close()
             telling.close()
+
+    async def _search(self) -> None:
+        """Wake those that are idle although something is queued for them: one request for all of them, which need
+        not look themselves each second."""
+        if idle := [id for id, running in self._running.items() if running.sender.idle]:
+            for id in await self._threads(lambda: self._queue.filled(idle)):
+                if (running := self._running.get(id)) is not None:
+                    running.sender.seen()
 
     def _threads_of(self, tenant: str, key: str) -> Callable[[Callable[[], Any]], Awaitable[Any]]:
         """Runs blocking calls in turns: between tenants, then between their endpoints."""

@@ -6,7 +6,8 @@ offset after it are stored in one transaction, so each change is enqueued once.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pymongo.client_session import ClientSession
@@ -17,7 +18,7 @@ from services.webhooks.fanout.expressions import Meter
 from services.webhooks.fanout.subscription import matches
 from services.webhooks.log_reader import LogReader
 from services.webhooks.messages.body import body_of
-from services.webhooks.projection import WebhooksProjection
+from services.webhooks.projection import WebhooksProjection, has_reached_end
 from shared.contracts.changes import read_change
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.topics import Topics
@@ -76,6 +77,8 @@ class Feed:
         self._database = durable_database(database)
         self._log_reader, self._topics = log_reader, topics
         self._filters: dict[str, tuple[int, SequenceFilter]] = {}
+        #: By partition, an offset up to which repetitions were last looked for, and the numbers seen until there.
+        self._primed: dict[Partition, tuple[int, dict[str, int]]] = {}
 
     def parts(self, endpoint: str) -> list[Part]:
         """What is left to enqueue for an endpoint, ranges first: they come before what is live."""
@@ -100,6 +103,16 @@ class Feed:
                 next, at = lane["start"], max(lane["at"], 0 if feed is None else feed["at"])
             found.append(Part(id, self._place(id), lane["start"], next, lane["end"], at, feed))
         return [part for part in found if part.next < part.end]
+
+    def unfed(self, endpoints: Collection[str]) -> set[str]:
+        """The endpoints, of these, with a gap that is not enqueued whole. As many requests for any number of
+        them."""
+        with translated():
+            gaps = {"endpoint": {"$in": [*endpoints]}, "start": {"$exists": True}}
+            lanes = list(self._database[LANES].find(gaps))
+            ids = [lane["_id"] for lane in lanes]
+            feeds = {feed["_id"]: feed for feed in self._database[FEEDS].find({"_id": {"$in": ids}})}
+        return {lane["endpoint"] for lane in lanes if not has_reached_end(lane, feeds.get(lane["_id"]))}
 
     def replayed(self) -> set[str]:
         """The endpoints with a replay that is not enqueued whole, or was not when it was last looked at."""
@@ -150,13 +163,18 @@ class Feed:
         known = self._filters.pop(part.key, None)
         if known is not None and known[0] == begin:
             return known[1]
-        sequence = SequenceFilter({}, trimmed=True)
-        if (primer := max(first, begin - PRIMER)) < begin:
-            place = primer
-            while place < begin:
-                records, place = reader.read(part.partition, place, begin, PIECE)
-                for _ in _accepted(records, sequence):
-                    pass
+        primer = max(first, begin - PRIMER)
+        # The gaps of a tenant's endpoints begin at the same place: one reads for all of them.
+        place, seen = self._primed.get(part.partition, (-1, {}))
+        if not primer <= place <= begin:
+            place, seen = primer, {}
+        sequence = SequenceFilter({**seen}, trimmed=True)
+        while place < begin:
+            records, place = reader.read(part.partition, place, begin, PIECE)
+            for record in records:
+                with suppress(InvalidEvent):
+                    sequence.accept(record)
+        self._primed[part.partition] = begin, {**sequence.seen}
         return sequence
 
     def _store(self, endpoint: str, part: Part, queued: list[Document], after: int, at: int) -> None:

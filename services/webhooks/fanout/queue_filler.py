@@ -4,7 +4,7 @@ what is not kept any longer, encrypts headers of before, and enqueues the notice
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from services.webhooks.delivery.queue import Changes, Queue
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 _PURGE_SECONDS = 600.0
 #: However many endpoints a tenant has, so many deliveries are queued for each.
-_LEAST_QUEUED = 100
+_LEAST_QUEUED = 40
 #: Pieces that are fed in one turn of one endpoint.
 _PIECES = 10
 #: How long the endpoints of one tenant are fed before those of the next one.
@@ -48,7 +48,7 @@ class QueueFiller:
         seconds: float = _SLICE_SECONDS,
         rounds_seconds: float = _ROUNDS_SECONDS,
         ended: Callable[[], bool] = lambda: False,
-        arrived: Callable[[Collection[str]], None] = lambda _: None,
+        arrived: Callable[[Mapping[str, Collection[str]]], None] = lambda _: None,
         processor: Processor | None = None,
     ) -> None:
         """``seconds``: how long new work is begun for the endpoints of one tenant at a time; ``rounds_seconds``:
@@ -102,7 +102,11 @@ class QueueFiller:
             del self._fed[id]
         # What waits for a tenant waits in Kafka: only what may be sent soon is read again and stored.
         most = {tenant: max(_LEAST_QUEUED, MOST_QUEUED // len(own)) for tenant, own in left.items()}
-        self._replayed = self._feed.replayed()
+        began = time.monotonic()
+        left = self._wanting(left, most)
+        if len(left) < len(most):
+            # Whoever has nothing to feed wants no share: all of them together count as one.
+            self._processor.spent(_IDLE, time.monotonic() - began)
         end = time.monotonic() + self._rounds_seconds
         while left:
             soonest = min(self._processor.wait_seconds(Owner(tenant, _FEED)) for tenant in left)
@@ -117,12 +121,33 @@ class QueueFiller:
                 turn = partial(self._turn, own, most[tenant])
                 each_of(self._turns[tenant].of(own), turn, "the feed of webhooks")
                 # Not of a processor alone: meanwhile it occupies Kafka and MongoDB, which others want, too.
-                # Whoever had nothing to feed wants no share: all of them together count as one.
-                self._processor.spent(owner if own or len(most) == 1 else _IDLE, time.monotonic() - began)
+                self._processor.spent(owner, time.monotonic() - began)
             left = {tenant: own for tenant, own in left.items() if own}
             # Between rounds only, so that each has the same number of them.
             if time.monotonic() >= end:
                 return
+
+    def _wanting(
+        self, tenants: Mapping[str, dict[str, Document]], most: Mapping[str, int]
+    ) -> dict[str, dict[str, Document]]:
+        """The endpoints for which there is something to do, by tenant. As many requests for any number of them:
+        most have nothing, each second."""
+        ids = [id for own in tenants.values() for id, endpoint in own.items() if not endpoint.get("only_told")]
+        self._replayed = self._feed.replayed()
+        unfed, lengths = self._feed.unfed(ids), self._queue.lengths(ids)
+
+        def wants(tenant: str, id: str, endpoint: Document) -> bool:
+            if endpoint["state"] != "enabled":
+                return bool(endpoint.get("notice"))
+            length, full = lengths.get(id, 0), endpoint.get("full", False)
+            has_room = length < most[tenant] // 2 and (full or id in unfed)
+            return has_room or id in self._replayed or (length >= most[tenant] and not full)
+
+        found = {
+            tenant: {id: endpoint for id, endpoint in own.items() if wants(tenant, id, endpoint)}
+            for tenant, own in tenants.items()
+        }
+        return {tenant: own for tenant, own in found.items() if own}
 
     def _turn(self, own: dict[str, Document], most: int, id: str) -> None:
         # Before its work, so that one whose work fails has no other turn in these rounds.
@@ -162,7 +187,7 @@ class QueueFiller:
                 self._metrics.lost(lost)
                 log.error("webhooks: retention has deleted %d changes of %s", lost, part.lane)
             if queued:
-                self._arrived([id])
+                self._arrived({id: ()})
             length += queued
             if time.monotonic() >= end:
                 break

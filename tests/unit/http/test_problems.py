@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI, HTTPException
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from shared.contracts.errors import NoRoom, NotPrepared, Unavailable
 from shared.http.problems import client, server
@@ -152,6 +152,29 @@ def test_the_type_of_an_answer_leads_to_its_page() -> None:
         [page] = get(app, body["type"])
         assert page.status_code == 200
     assert [answer.status_code for answer in answers] == [404, 422, 400, 409, 418]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+def test_an_answer_names_some_of_very_many_faults() -> None:
+    app = FastAPI()
+    add_problem_handlers(app)
+
+    @app.post("/x")
+    async def x(_: _Strict) -> None: ...
+
+    async def post(members: int) -> dict[str, Any]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            answer = await client.post("/x", json={f"x{number}": 1 for number in range(members)})
+            found: dict[str, Any] = answer.json()
+            return found
+
+    few, many = asyncio.run(post(20)), asyncio.run(post(2_000))
+    assert len(few["errors"]) == len(many["errors"]) == 20
+    assert many["detail"] == f"{few['detail']} (and 1980 more)"
 
 
 def test_a_refusal_is_the_sentence_of_the_validator_alone() -> None:

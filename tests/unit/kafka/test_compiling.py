@@ -1,10 +1,12 @@
 """Clients that connect at the same moment can all read what they are answered."""
 
+import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from kafka.protocol.api_header import ResponseClassRegistry
 from kafka.protocol.metadata import ApiVersionsResponse
 from kafka.protocol.schemas import StructField
 
@@ -44,3 +46,35 @@ def test_a_reader_that_two_threads_want_at_once_reads_in_both(monkeypatch: pytes
 
     with ThreadPoolExecutor(2) as threads:
         assert list(threads.map(read, range(2))) == [0, 0]
+
+
+class Versions(dict[int, Any]):
+    """Two threads find that a version has no class yet, if both are let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both, self.made = threading.Barrier(2), 0
+
+    def __contains__(self, version: object) -> bool:
+        found = super().__contains__(version)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            if not found:
+                self.both.wait(0.3)
+        return found
+
+    def __setitem__(self, version: int, made: Any) -> None:
+        self.made += 1
+        super().__setitem__(version, made)
+
+
+def test_two_threads_make_one_class_of_a_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """kafka-python holds the one that was registered last by a weak reference, and the one that was kept last."""
+    connection(Settings(kafka="127.0.0.1:9"))
+    versions = Versions()
+    monkeypatch.setattr(ApiVersionsResponse, "_VERSIONS", versions)
+    known = ResponseClassRegistry._response_class_registry
+    monkeypatch.setattr(ResponseClassRegistry, "_response_class_registry", {**known})
+    with ThreadPoolExecutor(2) as threads:
+        one, other = threads.map(lambda _: ApiVersionsResponse[VERSION], range(2))
+    assert versions.made == 1
+    assert one is other

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, delivery
 from services.webhooks.fanout.expressions import MOST_WORK, evaluate
+from services.webhooks.fanout.observer import FanOutObserver
 from services.webhooks.fanout.subscription import matches
 from services.webhooks.messages.body import body_of
 from services.webhooks.projection import FILTER_WORK, MOST_ENDPOINTS, WebhooksProjection
@@ -20,7 +21,7 @@ from shared.access.apps.schema import APPS
 from shared.access.apps.schema import COLLECTIONS as APPLICATIONS
 from shared.contracts.changes import read_change
 from shared.contracts.topics import Topics
-from shared.runtime.protocols import Document, Message, Partition
+from shared.runtime.protocols import Document, Message, Outcome, Partition, Write
 from shared.runtime.runner import Runner
 from shared.runtime.sequence_numbers import SequenceFilter, assign_numbers
 from shared.testing.memory import MemoryLog, MemoryPublisher, MemoryReader, MemoryStore
@@ -253,7 +254,7 @@ def test_the_filters_of_one_tenant_take_a_bounded_part_of_a_slice(monkeypatch: p
     assert sum("start" in lane for lane in world.store.collections[LANES].values()) == MOST_ENDPOINTS
 
 
-@pytest.mark.parametrize(("most", "live"), [(1, "a"), (6, "ab"), (8, "ab"), (9, "abc")])
+@pytest.mark.parametrize(("most", "live"), [(1, ""), (3, "a"), (6, "ab"), (8, "ab"), (9, "abc")])
 def test_a_slice_enqueues_a_bounded_number_of_deliveries_for_a_tenant(most: int, live: str) -> None:
     world = World([])
     for name in "abc":
@@ -268,6 +269,27 @@ def test_a_slice_enqueues_a_bounded_number_of_deliveries_for_a_tenant(most: int,
     for name in "abc":
         world.feed(name, 10)
     assert [len(world.queue(name)) for name in "abc"] == [3, 3, 3]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_one_endpoint_gets_all_of_a_slice_unless_another_tenant_waits_for_it(shared: bool) -> None:
+    world = World([])
+    world.endpoint("a")
+    if shared:
+        world.store.collections[ENDPOINTS]["t2:a"] = {
+            **world.store.collections[ENDPOINTS]["t1:a"],
+            "_id": "t2:a",
+            "tenant": "t2",
+        }
+    for tenant in ("t1", "t1", "t2"):
+        world.publish(tenant, "purchase")
+    with patch("services.webhooks.projection.MOST_DELIVERIES", 1):
+        world.fold()
+    assert len(world.queue("a")) == (0 if shared else 2)
+    queued = Counter(each["endpoint"] for each in world.store.collections[DELIVERIES].values())
+    assert queued["t2:a"] == shared
+    world.feed("a", 10)
+    assert len(world.queue("a")) == 2
 
 
 def test_an_endpoint_uses_the_work_that_the_filters_of_others_leave() -> None:
@@ -332,3 +354,15 @@ def test_no_endpoint_is_left_out_where_there_are_more_than_there_may_be() -> Non
     world.publish("t1", "view")
     world.fold()
     assert len(world.store.collections[DELIVERIES]) == MOST_ENDPOINTS + 3
+
+
+def test_the_senders_are_told_of_whom_something_was_enqueued_for_which_endpoint() -> None:
+    told: list[Any] = []
+    queued = [("t1:a", "ada"), ("t1:a", "bob"), ("t1:b", "ada"), ("t1:a", "ada")]
+    writes = [
+        Write(DELIVERIES, str(number), None, {"endpoint": endpoint, "subject": subject})
+        for number, (endpoint, subject) in enumerate(queued)
+    ]
+    outcome = Outcome([*writes, Write(LANES, "l", None, {"endpoint": "t1:c"})])
+    FanOutObserver(told.append).committed(Partition(TOPIC, 0), [], outcome)
+    assert told == [{"t1:a": {"ada", "bob"}, "t1:b": {"ada"}}]

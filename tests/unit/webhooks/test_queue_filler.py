@@ -7,7 +7,7 @@ from unittest.mock import Mock, patch
 
 import pytest
 
-from services.webhooks.delivery.queue import Queue
+from services.webhooks.delivery.queue import Changes, Queue
 from services.webhooks.delivery.sender import MOST_QUEUED
 from services.webhooks.fanout.feed import Feed, Part
 from services.webhooks.fanout.queue_filler import QueueFiller
@@ -29,6 +29,7 @@ class World:
         self.broken: set[str] = set()
         self.queue = Mock(spec=Queue)
         self.queue.length.side_effect = lambda _id, _most: self.length
+        self.queue.lengths.side_effect = lambda ids: dict.fromkeys(ids, self.length)
         self.reader = Mock(spec=LogReader)
         self.most: list[int] = []
         #: Seconds that a tenant has to wait for the processor: 0 when it need not.
@@ -48,7 +49,10 @@ class World:
         reader()
         feed = Mock(spec=Feed)
         feed.parts.side_effect = self._parts
-        feed.replayed.return_value = {*self.left}
+        feed.replayed.side_effect = lambda: {
+            id for id, left in self.left.items() if any("~" in name for name in left)
+        }
+        feed.unfed.side_effect = lambda ids: {id for id in ids if any(self.left[id].values())}
         feed.enqueue.side_effect = self._enqueue
         return feed
 
@@ -129,7 +133,7 @@ def test_a_queue_that_is_half_full_is_fed_no_more() -> None:
     assert world.fed == []
 
 
-@pytest.mark.parametrize(("endpoints", "each"), [(1, 10_000), (2, 5_000), (50, 200), (100, 100), (400, 100)])
+@pytest.mark.parametrize(("endpoints", "each"), [(1, 4_000), (2, 2_000), (50, 80), (100, 40), (400, 40)])
 def test_the_endpoints_of_a_tenant_share_its_queue(endpoints: int, each: int) -> None:
     world = World({f"acme:{n:03d}": {"0": 1} for n in range(endpoints)} | {"zoo:a": {"0": 1}}, seconds=FOREVER)
     world.length = each // 2 - 1
@@ -162,7 +166,7 @@ def test_who_has_used_its_share_of_the_processor_is_fed_later_and_holds_up_no_ot
     world.waits["acme"] = 0.001
     world.all()
     assert world.fed == ["zoo:b/0", "zoo:b/0", "acme:a/0", "acme:a/0"]
-    assert {call.args[0].tenant for call in world.processor.spent.call_args_list} == {"acme", "zoo", ""}
+    assert {call.args[0].tenant for call in world.processor.spent.call_args_list} == {"acme", "zoo"}
 
 
 @pytest.mark.parametrize("others", [0, 1, 50])
@@ -174,6 +178,40 @@ def test_those_who_have_nothing_to_feed_take_together_one_share(others: int) -> 
     assert world.fed == ["acme:a/0"] * 3
     tenants = {call.args[0].tenant for call in world.processor.spent.call_args_list}
     assert tenants == ({"acme", ""} if others else {"acme"})
+
+
+@pytest.mark.parametrize("idle", [0, 1, 50])
+def test_as_many_requests_find_what_is_to_be_fed_beside_any_number_of_idle_endpoints(idle: int) -> None:
+    world = World({"acme:a": {"0": 1}} | {f"acme:{n}": {} for n in range(idle)}, seconds=FOREVER)
+    world.all()
+    world.all()
+    assert world.fed == ["acme:a/0"]
+    calls = Counter(name for name, _, _ in world.queue.method_calls)
+    assert calls == {"lengths": 2, "length": 2, "purge": 1}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "length", "changes"),
+    [
+        ({"full": True}, 1_999, [Changes(removed={"full"})]),
+        ({"full": True}, 2_000, []),
+        ({"full": True}, 4_000, []),
+        ({}, 3_999, []),
+        ({}, 4_000, [Changes({"full": True})]),
+        ({"state": "disabled"}, 0, []),
+        ({"state": "disabled", "notice": True}, 0, [Changes(removed={"notice"})]),
+        ({"only_told": True, "full": True}, 0, []),
+    ],
+)
+def test_what_changes_in_an_endpoint_is_stored_although_nothing_is_to_be_fed(
+    endpoint: Document, length: int, changes: list[Changes]
+) -> None:
+    world = World({"acme:a": {}})
+    world.length = length
+    world.queue.endpoints.return_value = []
+    told = {"url": "https://a.example/", "reason": "gone", "revision": 1}
+    world.feeding.fill([{"_id": "acme:a", "tenant": "acme", "state": "enabled", **told, **endpoint}])
+    assert [call.args[1] for call in world.queue.change.call_args_list] == changes
 
 
 def test_who_has_filled_its_queue_has_fed_all_the_same() -> None:
