@@ -88,7 +88,7 @@ def create_app(
     ``answered`` receives the verdicts of each answer; ``access`` decides on each request. Without a ``vault``
     personal values are published in plain text. Events of consumers in the ``ledger`` of erasures are
     suppressed. ``understood`` returns the schema revision that every running worker understands. ``rate`` is what
-    each tenant may send while the workers are behind."""
+    each tenant may send while there are others."""
     traces = tracing or NoTracing()
     kith_version = version("kith")
     sealing = vault is not None

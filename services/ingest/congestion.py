@@ -93,7 +93,7 @@ class TenantRate:
         is."""
         self._target, self._clock, self._refused = target_seconds, clock, refused
         self._lock = threading.Lock()
-        #: By tenant, the one that has sent nothing for longest first.
+        #: By tenant, in the order of their times: the one that has sent nothing for longest first.
         self._senders: OrderedDict[str, _Sender] = OrderedDict()
         self._looked_at = self._lowered_at = clock()
         self._behind = self._behind_then = 0.0
@@ -131,7 +131,7 @@ class TenantRate:
                 sender.count, sender.rate = 0, 0.0
             sender.pass_time(now, most := self.most)
             too_many = sender.ahead - max(most * _AHEAD_SECONDS, _AHEAD_EVENTS)
-            if too_many >= 0 or sender.waiting >= _MOST_WAITING:
+            if too_many >= 0 or (sender.waiting >= _MOST_WAITING and most < math.inf):
                 self._refused()
                 raise self._denied(max(1, math.ceil(too_many / most + 0.001)))
             if events:
@@ -164,6 +164,7 @@ class TenantRate:
                 return 0.0
             if most < math.inf:
                 sender.pass_time(now, most)
+                self._senders.move_to_end(caller.tenant)
                 if not must and (seconds := sender.early / most) > _AT_ONCE_SECONDS:
                     return min(seconds, ASK_SECONDS)
                 sender.early += events

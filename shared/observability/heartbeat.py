@@ -2,10 +2,10 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
-from itertools import count
 
 import pymongo
 from pymongo.database import Database
@@ -67,13 +67,15 @@ class Heartbeat:
         return f"{self._service}/{self._owner}"
 
     def _work(self) -> None:
-        beats = round(EVERY_SECONDS / BEHIND_SECONDS)
-        for number in count():
+        due = 0.0
+        while True:
             try:
                 with pymongo.timeout(_TIMEOUT_SECONDS):
-                    if number % beats:
+                    # By the clock: while the database is slow, a worker that says how far it is behind is not silent.
+                    if (now := time.monotonic()) < due:
                         self.say_behind()
                     else:
+                        due = now + EVERY_SECONDS
                         self.beat()
                         self._then()
             except (PyMongoError, Unavailable) as error:

@@ -10,8 +10,9 @@ from collections import deque
 _MOST_SEEN = 600
 #: A slice of fewer records takes the time that it takes, however little there is to do.
 FEW = 100
-#: The part that the latest of those slices has in what they take.
-_LATEST = 0.2
+#: The part that the latest of those slices has in what they take, and how much of one counts: one that waited for
+#: a server says nothing of the others, and in a flood no other small one follows that would correct it.
+_LATEST, _MOST_USUAL_SECONDS = 0.2, 0.5
 
 
 class Behind:
@@ -37,7 +38,7 @@ class Behind:
     def stored(self, records: int, seconds: float) -> None:
         """A slice was stored, so many seconds after it was begun."""
         if records < FEW:
-            self._usual += _LATEST * (seconds - self._usual)
+            self._usual += _LATEST * (min(seconds, _MOST_USUAL_SECONDS) - self._usual)
 
     def seconds(self, stored_at: float, now: float) -> float:
         """How far it is behind, beyond what any record waits for the slice in progress and in its own. It is as

@@ -104,7 +104,10 @@ class PartitionState:
     @property
     def waiting(self) -> int:
         """Records of the log that are not stored, as far as its end is known."""
-        return 0 if self.end is None or self.next is None else self.end - self.next
+        # Read once: another thread may ask, and the end is not known any more once the partition is revoked. It is
+        # looked at now and then only, so that more may be stored already.
+        end, next = self.end, self.next
+        return 0 if end is None or next is None else max(0, end - next)
 
     @property
     def full(self) -> bool:

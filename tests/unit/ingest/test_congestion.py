@@ -258,6 +258,40 @@ def test_a_few_requests_of_a_tenant_wait_for_their_turn_and_no_more() -> None:
     asyncio.run(story())
 
 
+def test_who_is_alone_from_now_on_is_admitted_however_many_of_its_requests_wait() -> None:
+    async def story() -> None:
+        now = 0.0
+        rate = TenantRate(0.2, lambda: now)
+        rate.charge(caller("other"), 1)
+        now = 3_599.0
+        rate.charge(caller("noisy"), 100)
+        assert rate.wait_seconds(caller("noisy"), 100) == 0.0
+        waiting = [asyncio.create_task(rate.turn(caller("noisy"), 1)) for _ in range(16)]
+        await asyncio.sleep(0)
+        with pytest.raises(Denied):
+            rate.check(caller("noisy"))
+        now = 3_600.0
+        rate.looked(0.0)
+        assert rate.most == math.inf
+        rate.check(caller("noisy"))
+        await asyncio.gather(*waiting)
+
+    asyncio.run(story())
+
+
+def test_a_batch_that_is_still_being_published_counts_although_another_tenant_came_later() -> None:
+    now = 0.0
+    rate = TenantRate(0.2, lambda: now)
+    rate.charge(caller("noisy"), 2_500)
+    rate.charge(caller("quiet"), 1)
+    for _ in range(25):
+        now += 0.1
+        rate.wait_seconds(caller("noisy"), 100)
+        rate.looked(0.0)
+    rate.looked(0.3)
+    assert rate.most > 500, "what the workers took of it just now is no reason to begin with the least again"
+
+
 def test_who_has_sent_nothing_for_an_hour_is_not_there() -> None:
     world = World(100)
     for tenant in ("one", "two"):

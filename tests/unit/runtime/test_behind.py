@@ -55,6 +55,9 @@ def test_behind_is_what_waits_beyond_the_time_of_a_small_slice() -> None:
         behind.stored(1_000, 7.0)
     assert behind.seconds(12.0, 12.5) == pytest.approx(1.5)
     assert behind.seconds(9.0, 10.25) == 0.0
+    # A small one that waited for a server while that was away hides nothing.
+    behind.stored(1, 60.0)
+    assert behind.seconds(12.0, 15.0) > 2.0
 
 
 def behind_of(kith: MemoryKith) -> float:
@@ -119,3 +122,15 @@ def test_a_worker_in_which_nothing_moves_is_not_behind() -> None:
     assert behind_of(kith) > 0
     kith.runner.partitions[PLACE].moved_at -= 6
     assert behind_of(kith) == 0.0
+
+
+def test_what_was_stored_since_the_log_was_looked_at_hides_nothing_of_another_partition() -> None:
+    kith = kith_with(WatchedStore())
+    kith.publish(views(20))
+    look(kith)
+    kith.drain()
+    state = kith.runner.partitions[PLACE]
+    state.end = 0
+    assert state.waiting == 0
+    state.end = None  # revoked
+    assert state.waiting == 0
