@@ -9,7 +9,7 @@ from collections import deque
 #: Of so many ends of the log it is known when they were first seen: a minute of them at least.
 _MOST_SEEN = 600
 #: A slice of fewer records takes the time that it takes, however little there is to do.
-FEW = 100
+FEW = 20
 #: The part that the latest of those slices has in what they take.
 _LATEST = 0.2
 
