@@ -43,7 +43,7 @@ _TIMEOUT_SECONDS = 2.0
 _SHOWS_SECONDS, _MOST_SHOWS_SECONDS = 0.3, 2.0
 #: The rate falls to this part at least, and so far that what waits is stored within a second.
 _LEAST_PART = 0.3
-#: By what part the rate rises in a second while it is used and no worker is behind by half of what it may be:
+#: By what part the rate rises in a second while it is used and no worker is behind:
 #: slowly between these parts of the rate at which workers last were behind, as in CUBIC (RFC 9438).
 _SLOWLY, _FAST, _NEAR = 0.15, 1.0, (0.6, 1.5)
 #: It is used while a tenant sends more than this part of it, so it is never far above what was stored in time.
@@ -188,7 +188,7 @@ class TenantRate:
                 busiest = max(busiest, sender.rate)
             if behind > self._target:
                 self._lower(busiest, now)
-            elif behind <= self._target / 2 and busiest >= _USED * self._learned:
+            elif not behind and busiest >= _USED * self._learned:
                 near = _NEAR[0] * self._too_much < self._learned < _NEAR[1] * self._too_much
                 more = (_SLOWLY if near else _FAST) * min(seconds, 2 * LOOK_SECONDS)
                 self._learned = min(MOST, self._learned * (1 + more))
