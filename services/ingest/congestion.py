@@ -43,8 +43,9 @@ _TIMEOUT_SECONDS = 2.0
 _SHOWS_SECONDS, _MOST_SHOWS_SECONDS = 0.3, 2.0
 #: The rate falls to this part at least, and so far that what waits is stored within a second.
 _LEAST_PART = 0.3
-#: By what part the rate rises in a second while it is used, and no worker is behind by half of what it may be.
-_MORE = 1.0
+#: By what part the rate rises in a second while it is used and no worker is behind:
+#: slowly between these parts of the rate at which workers last were behind, as in CUBIC (RFC 9438).
+_SLOWLY, _FAST, _NEAR = 0.15, 1.0, (0.6, 1.5)
 #: It is used while a tenant sends more than this part of it, so it is never far above what was stored in time.
 _USED = 0.5
 #: Workers that are behind by so much more, at once, have stood.
@@ -98,7 +99,7 @@ class TenantRate:
         self._looked_at = self._lowered_at = clock()
         self._behind = self._behind_then = 0.0
         self._sent_at = -math.inf
-        self._learned = START
+        self._learned, self._too_much = START, MOST
 
     @property
     def most(self) -> float:
@@ -188,8 +189,10 @@ class TenantRate:
                 busiest = max(busiest, sender.rate)
             if behind > self._target:
                 self._lower(busiest, now)
-            elif behind <= self._target / 2 and busiest >= _USED * self._learned:
-                self._learned = min(MOST, self._learned * (1 + _MORE * min(seconds, 2 * LOOK_SECONDS)))
+            elif not behind and busiest >= _USED * self._learned:
+                near = _NEAR[0] * self._too_much < self._learned < _NEAR[1] * self._too_much
+                more = (_SLOWLY if near else _FAST) * min(seconds, 2 * LOOK_SECONDS)
+                self._learned = min(MOST, self._learned * (1 + more))
 
     def _lately(self, now: float) -> Iterator[_Sender]:
         return takewhile(lambda sender: now - sender.at <= _LATELY_SECONDS, reversed(self._senders.values()))
@@ -202,7 +205,8 @@ class TenantRate:
             return
         if self._behind > self._behind_then - _CATCHING_UP * since:
             before = self._learned
-            self._learned = max(LEAST, min(before, busiest) * max(_LEAST_PART, 1 - self._behind))
+            self._too_much = min(before, busiest)
+            self._learned = max(LEAST, self._too_much * max(_LEAST_PART, 1 - self._behind))
             for sender in self._lately(now):
                 # What was admitted waits as long as it may, however low the rate is now.
                 sender.ahead *= min(1.0, self._learned / before)

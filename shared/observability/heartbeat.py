@@ -71,7 +71,7 @@ class Heartbeat:
         while True:
             try:
                 with pymongo.timeout(_TIMEOUT_SECONDS):
-                    # By the clock: while the database is slow, a worker that says how far it is behind is not silent.
+                    # By the clock: a worker that is behind is not silent while the database is slow.
                     if (now := time.monotonic()) < due:
                         self.say_behind()
                     else:

@@ -9,7 +9,7 @@ from collections import deque
 #: Of so many ends of the log it is known when they were first seen: a minute of them at least.
 _MOST_SEEN = 600
 #: A slice of fewer records takes the time that it takes, however little there is to do.
-FEW = 100
+FEW = 20
 #: The part that the latest of those slices has in what they take, and how much of one counts: one that waited for
 #: a server says nothing of the others, and in a flood no other small one follows that would correct it.
 _LATEST, _MOST_USUAL_SECONDS = 0.2, 0.5

@@ -1,5 +1,6 @@
 """When a worker says what, against a clock."""
 
+from itertools import pairwise
 from unittest.mock import Mock, patch
 
 from pymongo.errors import PyMongoError
@@ -38,7 +39,7 @@ def beats(each_takes: float, seconds: float, *, fails: bool = False) -> list[flo
 def test_a_worker_is_not_silent_because_it_says_slowly_how_far_it_is_behind() -> None:
     for each_takes in (0.0, 0.3, 0.9):
         found = beats(each_takes, 20.0)
-        gaps = [after - before for before, after in zip(found, found[1:], strict=False)]
+        gaps = [after - before for before, after in pairwise(found)]
         assert found[0] == 0.0
         assert min(gaps) >= EVERY_SECONDS - 0.001
         assert max(gaps) <= EVERY_SECONDS + BEHIND_SECONDS + each_takes + 0.001

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.runtime.behind import Behind
+from shared.runtime.behind import FEW, Behind
 from shared.runtime.worker import Worker
 from shared.testing.memory import MemoryReader
 from tests.support.builders import MemoryKith
@@ -51,8 +51,8 @@ def test_behind_is_what_waits_beyond_the_time_of_a_small_slice() -> None:
     assert behind.seconds(12.0, 12.5) == 2.0
     assert behind.seconds(12.0, 15.0) == 3.0
     for _ in range(100):
-        behind.stored(99, 0.25)
-        behind.stored(1_000, 7.0)
+        behind.stored(FEW - 1, 0.25)
+        behind.stored(FEW, 7.0)
     assert behind.seconds(12.0, 12.5) == pytest.approx(1.5)
     assert behind.seconds(9.0, 10.25) == 0.0
     # A small one that waited for a server while that was away hides nothing.
