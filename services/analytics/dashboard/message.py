@@ -34,11 +34,12 @@ class _Object(list[tuple[str, Any]]):
 
 
 def tenant_of(letter: Document) -> str | None:
-    """The tenant of a message: by the event, else by the message's key (``tenant:id``); None if neither has
-    one, or the event states none that is certain."""
+    """The tenant of a message: by the event, or by the message's key (``tenant:id``) if the event cannot be read;
+    None if neither has one, or the event states none that is certain."""
     if (tenant := letter.get("tenant")) is not None:
         return str(tenant)
-    if letter.get("field") == "tenant":
+    # It was read, and each of two tenants could be meant: whatever else is wrong in it may be the fault.
+    if letter.get("field") == "tenant" or "type" in letter or "event_id" in letter:
         return None
     named, colon, _ = (letter.get("key") or b"").partition(b":")
     return named.decode("utf-8", "replace") if colon else None

@@ -147,7 +147,7 @@ def add_operations(
         access: AccessOf,
     ) -> Any:
         """It may hold personal data: this needs `personal:read` as well, and is in the audit. Only messages whose
-        event or key names the credential's tenant are shown."""
+        event names the credential's tenant are shown, or whose key does where the event cannot be read."""
         with translated():
             answer = _message(_there(letters()), id, tenant, caller)
             access.record(Act(tenant, caller.name, caller.key, "dead_letters.show", {"letter": id}))
@@ -196,7 +196,7 @@ def _message(store: Letters, id: str, tenant: str, caller: Caller) -> dict[str, 
     if tenant_of(found[0]) != tenant:
         raise HTTPException(
             403,
-            "neither the event nor its key names the message's tenant; "
+            "it is not certain that the message is this tenant's, by its event or its key; "
             "`kith dead-letters show` shows it to an operator",
         )
     try:

@@ -334,6 +334,13 @@ def test_what_the_gateway_refuses_itself_is_a_problem_that_has_a_page() -> None:
     assert GATEWAY.count("include problems.conf;") == GATEWAY.count("server {")
 
 
+def test_the_gateway_logs_its_processes_and_no_request() -> None:
+    """nginx adds the whole address to a line about a request, of whatever level: none is above ``emerg``."""
+    of_processes, of_requests = re.findall(r"error_log \S+ (\w+);", GATEWAY)
+    assert GATEWAY.index("http {") < GATEWAY.index(f"error_log /dev/stderr {of_requests};")
+    assert (of_processes, of_requests) == ("crit", "emerg")
+
+
 def test_the_gateway_has_files_for_its_connections_and_many_times_those_of_an_address() -> None:
     """Heads that never end are of no address yet, and keep their connections until they are late."""
     [files], [connections], [of_address] = (

@@ -53,7 +53,8 @@ def test_who_states_two_tenants_states_none(of: Record) -> None:
     # By the message's key, under which alone it can be erased, but the dashboard shows it to no tenant.
     assert owner_of(readable(of)) == ("key", "ada")
     assert owner_of(readable(of._replace(key=None))) == ("default", "")
-    assert tenant_of(document(of, FAULT, "relations")) is None
+    for fault in (FAULT, InvalidEvent("invalid", "is required", "time"), InvalidEvent("invalid", "no attribute")):
+        assert tenant_of(document(of, fault, "relations")) is None
 
 
 @pytest.mark.parametrize(
