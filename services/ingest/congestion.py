@@ -199,9 +199,10 @@ class TenantRate:
 
     def _lower(self, busiest: float, now: float) -> None:
         """Lower the rate unless that was done just now, or the workers catch up: what was sent before it fell has
-        to be stored first, and what has come during an outage."""
+        to be stored first, and what has come during an outage. Where nobody sends more than the least, something
+        else makes the workers late."""
         since = now - self._lowered_at
-        if since < min(max(_SHOWS_SECONDS, self._behind_then), _MOST_SHOWS_SECONDS):
+        if busiest <= LEAST or since < min(max(_SHOWS_SECONDS, self._behind_then), _MOST_SHOWS_SECONDS):
             return
         if self._behind > self._behind_then - _CATCHING_UP * since:
             before = self._learned

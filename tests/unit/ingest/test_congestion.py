@@ -203,6 +203,20 @@ def test_workers_that_catch_up_after_an_outage_need_no_less() -> None:
     assert lowest > 500
 
 
+def test_workers_that_are_late_for_something_else_need_no_less() -> None:
+    """As while an upstream writes into Kafka itself, or MongoDB stands for a moment."""
+    world = World(10_000)
+    loads = {"one": (50.0, 1), "two": (5.0, 1)}
+    world.run(5, loads)
+    before = world.rate.most
+    world.waiting.extend((world.now, "kafka", 1_000) for _ in range(50))
+    world.run(3, loads)
+    assert world.rate.most == before
+    world.waiting.extend((world.now, "kafka", 1_000) for _ in range(50))
+    world.run(3, {**loads, "one": (900.0, 100)})
+    assert world.rate.most < before
+
+
 def test_what_its_quota_says_holds_soon_while_nothing_is_stored() -> None:
     """Workers that stand are not behind: what comes waits in Kafka."""
     world = World(1_000)
