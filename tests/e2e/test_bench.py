@@ -158,7 +158,7 @@ TINY = {
     "postgres": Tiny("--sizes 200", rows_written),
     "rabbitmq": Tiny(f"--sizes {5 * PREFETCH} --kafka-clients kafka-python", messages),
     "capacity": Tiny("--events 3000 --seconds 1", needs),
-    "webhooks": Tiny("--sizes 6000 --seconds 1", webhooks),
+    "webhooks": Tiny("--sizes 6000 --seconds 2", webhooks),
     "intelligence": Tiny("--sizes 2000", recommended),
 }
 

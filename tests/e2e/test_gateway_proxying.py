@@ -22,8 +22,8 @@ PIECE = b"x" * 65_536
 PIECES = 4_096
 #: Requests with a body that an address may have at once.
 BODIES = 128
-#: Bytes: the send buffer of the gateway's connection, which Linux doubles, and the client's own.
-LEFT = 2 * 256 * 1024 + 4 * len(PIECE)
+#: Bytes: the send buffer of the gateway's connection, which Linux doubles, the client's own, and what is between.
+LEFT = 2 * (2 * 256 * 1024 + 4 * len(PIECE))
 #: After which a piece that nobody takes counts as not taken.
 BLOCKED_SECONDS = 3.0
 

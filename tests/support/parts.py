@@ -21,7 +21,10 @@ def keep_part(
         units[unit(item)].append(item)
     loads = [0] * parts
     kept: set[Hashable] = set()
-    for load, name in sorted(((_length(units[name]), name) for name in units), key=lambda each: -each[0]):
+    # Not in the order of their collection, which another part may have collected otherwise.
+    for load, name in sorted(
+        ((_length(units[name]), name) for name in units), key=lambda each: (-each[0], repr(each[1]))
+    ):
         least = loads.index(min(loads))
         loads[least] += load
         if least == number - 1:
