@@ -21,7 +21,8 @@ _OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 def set_options() -> None:
     """Let every Java of this process and its children start for a short life, and Kafka with its classes as
     ``laid_ready`` has left them, if it has. Options that are given stay as they are."""
-    if os.environ.get(_NAME, _OPTIONS).startswith(_OPTIONS):
+    given = os.environ.get(_NAME, _OPTIONS)
+    if given == _OPTIONS or given.startswith(f"{_OPTIONS} -XX:SharedArchiveFile="):
         archive = _archive()
         # Java takes no notice of an archive of another class path.
         os.environ[_NAME] = f"{_OPTIONS} -XX:SharedArchiveFile={archive}" if archive.exists() else _OPTIONS
@@ -41,8 +42,9 @@ def laid_ready(folder: Path) -> Iterator[None]:
     finally:
         os.environ[_NAME] = _OPTIONS
     with locked("kafka-classes"):
-        if not _archive().exists():
-            _make(max(folder.glob("*.classes"), key=lambda path: path.stat().st_size), _archive())
+        lists = sorted(folder.glob("*.classes"), key=lambda path: path.stat().st_size)
+        if lists and not _archive().exists():
+            _make(lists[-1], _archive())
     set_options()
 
 
