@@ -169,8 +169,8 @@ def create_app(
             if carried:
                 messages = [message._replace(headers=carried) for message in messages]
             if messages:
-                pace = {} if rate is None else {"pace": partial(rate.wait_seconds, caller)}
-                await delivery.publish(owner, messages, held, **pace)
+                pace = None if rate is None else partial(rate.wait_seconds, caller)
+                await delivery.publish(owner, messages, held, pace)
         rejected = [verdict for verdict in verdicts if isinstance(verdict, Rejected)]
         answered(len(messages), rejected)
         content = msgspec.json.encode({"accepted": len(messages), "rejected": rejected})

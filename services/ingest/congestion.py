@@ -3,8 +3,8 @@
 All tenants' events go through the same partitions, so whoever sends faster than the workers store makes
 everybody's events late, however soon the door answers. So each tenant may send so many events a second, the same
 for all: that rate falls when the workers are behind, and rises while it is used and they are not (multiplicative
-decrease; Chiu and Jain, 1989). It begins low, and later where it was, because what the workers can store is known
-only when they were sent it (as in TCP's slow start; RFC 5681). A tenant that sends less notices nothing.
+decrease; Chiu and Jain, 1989). It begins low, because nobody knows yet what the workers can store (as in TCP's
+slow start; RFC 5681), and is kept for the next flood. A tenant that sends less notices nothing.
 
 A tenant that is alone may be as late as it likes. So may everybody while nothing is stored at all: what comes
 then waits in Kafka, which is what it is for.
@@ -58,7 +58,7 @@ _RATE_SECONDS, _LATELY_SECONDS = 0.3, 2.0
 #: many requests that wait for them, for so many seconds at most.
 _AHEAD_SECONDS, _AHEAD_EVENTS, _MOST_WAITING, MOST_WAIT_SECONDS = 1.0, 100.0, 16, 3.0
 #: What is due this soon, goes at once. What waits asks again so often, because the rate may have changed.
-_AT_ONCE_SECONDS, ASK_SECONDS = 0.005, 0.05
+_AT_ONCE_SECONDS, _ASK_SECONDS = 0.005, 0.05
 #: Who has sent an event within this time is there; of so many tenants at most.
 _THERE_SECONDS, _MOST_TENANTS = 3600.0, 10_000
 
@@ -167,7 +167,7 @@ class TenantRate:
                 sender.pass_time(now, most)
                 self._senders.move_to_end(caller.tenant)
                 if not must and (seconds := sender.early / most) > _AT_ONCE_SECONDS:
-                    return min(seconds, ASK_SECONDS)
+                    return min(seconds, _ASK_SECONDS)
                 sender.early += events
             sender.count += events
             return 0.0

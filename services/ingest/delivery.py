@@ -31,10 +31,6 @@ class Pace(Protocol):
         be published now may be."""
 
 
-def _at_once(events: int, *, must: bool) -> float:  # noqa: ARG001
-    return 0.0
-
-
 class Delivery:
     """Publishes the messages of requests. Used from one event loop only.
 
@@ -54,11 +50,11 @@ class Delivery:
         self._calling_since: float | None = None
 
     async def publish(
-        self, owner: Owner, messages: Sequence[Message], held: ExitStack, pace: Pace = _at_once
+        self, owner: Owner, messages: Sequence[Message], held: ExitStack, pace: Pace | None = None
     ) -> None:
         """Return when every message is acknowledged. Raises Unavailable when some may be missing, and Refusal
-        (503) when the other tenants' messages left no turn for these. ``pace`` is asked before each turn but the
-        first.
+        (503) when the other tenants' messages left no turn for these. ``pace``, if any, is asked before each turn
+        but the first.
 
         ``held`` is closed, which frees its room, when the publisher is done with the messages, even if the request
         has ended before: until then they occupy memory.
@@ -118,7 +114,7 @@ class Delivery:
 class _Batch:
     """The messages of a request, and who has acknowledged how many turns of them. Thread-safe."""
 
-    def __init__(self, owner: Owner, messages: Sequence[Message], pace: Pace, most_wait: float) -> None:
+    def __init__(self, owner: Owner, messages: Sequence[Message], pace: Pace | None, most_wait: float) -> None:
         self.owner, self._pace = owner, pace
         self._wait_until = time.monotonic() + most_wait
         self._turn_until: float | None = None
@@ -143,6 +139,8 @@ class _Batch:
 
     def wait_seconds(self) -> float:
         """How long to wait before the next turn is asked for again; 0: no longer."""
+        if self._pace is None:
+            return 0.0
         left = len(self._messages) - self._next
         now = time.monotonic()
         if self._turn_until is None:
